@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * config.h - what the user set, read once.
+ *
+ * The environment is copied by config_capture() in the constructor (servers overwrite it later) and parsed by
+ * config_get() at the first need, so that a process that neither listens nor makes a span pays one scan of
+ * its environment. In a process with AT_SECURE everything is ignored.
+ */
+#ifndef FORKSPAN_CONFIG_CONFIG_H
+#define FORKSPAN_CONFIG_CONFIG_H
+
+#include "exporter.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum sampler_kind { SAMPLER_ALWAYS_ON, SAMPLER_ALWAYS_OFF, SAMPLER_RATIO };
+enum { INSTRUMENT_HTTP = 1, INSTRUMENT_FASTCGI = 2, INSTRUMENT_UWSGI = 4 };
+
+struct config {
+    bool disabled; /* OTEL_SDK_DISABLED, or exporter none: no spans, no thread */
+    const char *service_name; /* OTEL_SERVICE_NAME, or NULL */
+    /* OTEL_RESOURCE_ATTRIBUTES, decoded */
+    struct config_attribute {
+        const char *key;
+        const char *value;
+    } *resource;
+    size_t n_resource;
+    int log_level; /* 0 none, 1 error, 2 warn, 3 info, 4 debug, 5 trace */
+    enum sampler_kind sampler;
+    bool parent_based;
+    double ratio;
+    bool propagate_tracecontext, propagate_baggage, propagate_b3, propagate_b3multi;
+    /* batch span processor */
+    uint32_t schedule_delay_ms, export_timeout_ms, max_queue, max_batch;
+    /* limits; UINT32_MAX = none */
+    uint32_t attribute_length, attribute_count, event_count, link_count, event_attribute_count, link_attribute_count;
+    const char **known_methods; /* NULL-terminated */
+    struct exporter_config exporter;
+    /* our own */
+    unsigned instrument;
+    bool respawn_eager;
+    uint32_t fork_wait_ms, exit_flush_ms, workers;
+    const char *log_path;
+    const char **only;    /* program names, or NULL */
+    const char **exclude; /* url paths, or NULL */
+    bool trust_forwarded, propagate;
+};
+
+/* Constructor only: copies OTEL_*, FORKSPAN_* out of environ. Allocates at most one mapping, and none where
+ * nothing is set. */
+void config_capture(char **environ_now);
+/* The parsed configuration; parses and warns once a process tree (the first caller, before any thread of ours).
+ * Not in a signal handler the first time. Never NULL. */
+const struct config *config_get(void);
+/* Tests: parses the given NAME=value list into a fresh struct; warnings go to `warn`. */
+const struct config *config_parse(char **env, void (*warn)(const char *line));
+
+#endif
