@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * clock.h - Unix time anchored once a span, monotonic after that, so that end >= start whatever the wall clock does.
+ * clock.h - Unix time anchored once a span, monotonic after that, so that end >= start whatever the wall
+ * clock does.
  */
 #ifndef FORKSPAN_CLOCK_H
 #define FORKSPAN_CLOCK_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * next.h - the real functions behind our wrappers.
  *
- * Where libc exports an alias (__read, __write, __close, __send) the wrapper calls that. The others are looked up
- * once: all of them at the first listen() or accept (next_resolve_all), or one at its first call before that.
+ * Where libc exports an alias (__read, __write, __close, __send) the wrapper calls that. The others are
+ * looked up once: all of them at the first listen() or accept (next_resolve_all), or one at its first call
+ * before that.
  */
 #ifndef FORKSPAN_NEXT_H
 #define FORKSPAN_NEXT_H
@@ -58,7 +59,8 @@ NEXT_LIST(NEXT_TYPE)
 
 /* NEXT(recv)(fd, ...) calls libc's recv. */
 #define NEXT(name)                                                                                           \
-    ((next_##name##_fn)(__builtin_expect(next_table[NEXT_##name] != NULL, 1) ? (void *)next_table[NEXT_##name] \
-                                                                              : next_resolve(NEXT_##name)))
+    ((next_##name##_fn)(__builtin_expect(next_table[NEXT_##name] != NULL, 1)                                 \
+                            ? (void *)next_table[NEXT_##name]                                                \
+                            : next_resolve(NEXT_##name)))
 
 #endif

@@ -13,28 +13,41 @@ struct request_table; /* arena/requests.h: the in-progress table of a slot */
 
 /* listen() succeeded in this process: makes the arena, opens the exporter. Ordinary context. */
 void process_listens(void);
-/* A connection was accepted, or a request's first bytes came in: claims the slot and starts (or asks for) the batch
- * thread. `signal_safe_only`: true in a place that may be a signal handler: then only what is possible there.
- * False when nothing is to be traced here. Cheap when already done (one load and compare). */
+/* A connection was accepted, or a request's first bytes came in: claims the slot and starts (or asks for) the
+ * batch thread. `signal_safe_only`: true in a place that may be a signal handler: then only what is possible
+ * there. False when nothing is to be traced here. Cheap when already done (one load and compare). */
 bool process_serves(bool signal_safe_only);
 /* For spans of the C API: as above, but does not count as serving. */
 bool process_makes_spans(void);
 
-/* After process_serves() or process_makes_spans() said true; NULL in a child that has not claimed its own yet. */
+/* After process_serves() or process_makes_spans() said true; NULL in a child that has not claimed its own
+ * yet. */
 struct ring *process_ring(void);
 struct request_table *process_requests(void);
 /* A record was committed: wakes the batch thread where the batch size is reached. Handler-safe. */
 void process_committed(void);
 
 /* Counters of the slot, handler-safe. */
-enum counter { COUNT_STARTED, COUNT_QUEUED, COUNT_EXPORTED, COUNT_DROPPED, COUNT_FAILED, COUNT_SWEPT, COUNT_RESENT,
-               COUNT_UNSURE, COUNT_FORK_UNHELD, COUNT_CORRUPT, COUNT_NO_ROOM, COUNTERS };
+enum counter {
+    COUNT_STARTED,
+    COUNT_QUEUED,
+    COUNT_EXPORTED,
+    COUNT_DROPPED,
+    COUNT_FAILED,
+    COUNT_SWEPT,
+    COUNT_RESENT,
+    COUNT_UNSURE,
+    COUNT_FORK_UNHELD,
+    COUNT_CORRUPT,
+    COUNT_NO_ROOM,
+    COUNTERS
+};
 void process_count(enum counter c, uint64_t n);
 
 /* True in a thread of ours (the batch thread): its I/O is never looked at. */
 bool process_own_thread(void);
-/* True in a child made by vfork that runs in its parent's memory: leave every table alone. Clears the mark in the
- * parent. Only called where an fd is tracked. */
+/* True in a child made by vfork that runs in its parent's memory: leave every table alone. Clears the mark in
+ * the parent. Only called where an fd is tracked. */
 bool process_in_vfork_child(void);
 
 #endif

@@ -29,7 +29,8 @@ struct ring_place {
     uint32_t number;
 };
 
-/* Reserves `room` bytes; false when the ring is full (counted as dropped) or closed. Any thread, any handler. */
+/* Reserves `room` bytes; false when the ring is full (counted as dropped) or closed. Any thread, any handler.
+ */
 bool ring_reserve(struct ring *ring, uint32_t room, struct ring_place *place);
 /* Publishes `len` <= room bytes of scope `scope` (an index, enum ring_scope). After it the place is gone. */
 void ring_commit(const struct ring_place *place, uint32_t len, uint16_t scope);

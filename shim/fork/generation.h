@@ -2,8 +2,8 @@
  * generation.h - a word that changes in every new process, also in one made behind libc's back.
  *
  * It lies on a page that the kernel wipes in a child (MADV_WIPEONFORK, Linux 4.14; not with CLONE_VM). Where
- * that is missing (qemu-user says yes to everything: probed with an advice that must fail), only the forks seen
- * by the other two layers change it.
+ * that is missing (qemu-user says yes to everything: probed with an advice that must fail), only the forks
+ * seen by the other two layers change it.
  */
 #ifndef FORKSPAN_FORK_GENERATION_H
 #define FORKSPAN_FORK_GENERATION_H
@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 struct generation_page {
-    _Atomic uint64_t generation;  /* 0: wiped, nobody has looked yet */
-    _Atomic uint64_t id_ready;    /* 1 when the key below is set */
-    _Atomic uint64_t id_key[3];   /* random, of this process alone */
+    _Atomic uint64_t generation; /* 0: wiped, nobody has looked yet */
+    _Atomic uint64_t id_ready;   /* 1 when the key below is set */
+    _Atomic uint64_t id_key[3];  /* random, of this process alone */
     _Atomic uint64_t id_counter;
 };
 extern struct generation_page *generation_page;

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * layout.h - everything that lies in shared memory. Versioned: a stranger's layout is refused.
+ *
+ * Nothing in here is trusted by a reader: each size, offset and state is checked at each read, because any
+ * process of the tree can overwrite it.
+ */
+#ifndef FORKSPAN_ARENA_LAYOUT_H
+#define FORKSPAN_ARENA_LAYOUT_H
+
+#include "process.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
+#define ARENA_LAYOUT 1u
+#define RESOURCE_MAX 8192u
+#define SLOTS_MAX 1024u
+#define SEALED_MAX 16u
+
+/* A position in a ring: number of a record (24 bits) and place of its first byte in units of 8 (40 bits).
+ * Both count on for ever and wrap; only differences of them mean anything. One word, so that a producer takes
+ * both with one compare-and-swap. */
+typedef uint64_t ring_at;
+#define RING_UNIT 8u
+#define RING_POS_BITS 40
+#define RING_POS_MASK ((UINT64_C(1) << RING_POS_BITS) - 1)
+#define RING_NUMBER_MASK UINT64_C(0xffffff)
+
+static inline uint32_t at_number(ring_at a)
+{
+    return (uint32_t)(a >> RING_POS_BITS);
+}
+static inline uint64_t at_pos(ring_at a)
+{
+    return a & RING_POS_MASK;
+}
+static inline ring_at at_make(uint32_t number, uint64_t pos)
+{
+    return ((uint64_t)number & RING_NUMBER_MASK) << RING_POS_BITS | (pos & RING_POS_MASK);
+}
+
+/* One record's description. `at` is its stamp: written last (release) by ring_commit, set to 0 by ring_free;
+ * a reader (acquire) that finds another number there knows that the record was never finished. */
+struct ring_cell {
+    _Atomic ring_at at;
+    uint32_t len; /* bytes */
+    uint32_t scope;
+};
+
+struct ring {
+    /* set at the claim, constant after it */
+    uint32_t cells;                    /* a power of two; 0: closed */
+    uint32_t units;                    /* size of the data in units of 8, a power of two */
+    uint32_t max_queued;               /* OTEL_BSP_MAX_QUEUE_SIZE */
+    uint32_t cells_off, data_off;      /* from the start of struct ring */
+    _Alignas(64) _Atomic ring_at head; /* producers */
+    _Alignas(64) _Atomic ring_at tail; /* consumer: everything before it is free again */
+    _Alignas(64) _Atomic uint64_t dropped;
+};
+
+enum slot_state { SLOT_FREE, SLOT_CLAIMED, SLOT_LIVE };
+
+/* A batch, sealed: records from `from` (included) to `to` (not included). It keeps its borders when its
+ * consumer dies, so that what is sent again is that batch and nothing else. */
+struct sealed {
+    ring_at from, to;
+};
+
+struct slot {
+    _Atomic uint64_t
+        state; /* enum slot_state | pid << 32: a claimer that dies half-way is known by its pid */
+    _Atomic uint32_t epoch;      /* counts claims */
+    _Atomic uint32_t leaving;    /* its process is in exit: not a live consumer any more */
+    _Atomic uint64_t consumer;   /* who empties this ring: 0, or consumer's slot + 1 | its epoch << 32 */
+    _Atomic uint64_t start_time; /* of the process, /proc/PID/stat field 22 */
+    _Atomic uint64_t pid_namespace;
+    _Atomic uint32_t consuming; /* the slot's process has a consumer that runs */
+    _Atomic uint32_t resource_len;
+    /* Sealed batches, oldest first. Written by the ring's consumer under its queue lock. */
+    _Atomic uint32_t sealed_first, sealed_count;
+    struct sealed sealed[SEALED_MAX];
+    _Atomic ring_at
+        sending; /* `to` of the batch whose first byte has been sent and whose space is not free */
+    _Alignas(64) _Atomic uint64_t counters[COUNTERS];
+    _Alignas(64) uint8_t resource[RESOURCE_MAX];
+};
+
+struct arena_header {
+    uint64_t magic;
+    uint32_t layout;
+    uint32_t slots;
+    char version[32];
+    uint64_t size;
+    uint64_t slot_size;
+    uint64_t slots_off;
+    uint32_t requests_off, ring_off; /* in a slot */
+    uint32_t ring_cells, ring_units, max_queued;
+    uid_t maker;
+    /* Liveness: the thread id of the slot's batch thread; FUTEX_OWNER_DIED set by the kernel when that thread
+     * has ended, however it ended. 0: no thread yet. Dense, so that a scan of all touches few cache lines. */
+    _Alignas(64) _Atomic uint32_t liveness[SLOTS_MAX];
+};
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "arena/slot.h"
+#include "arena/requests.h"
+#include "next.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static uint64_t state_word(enum slot_state state, pid_t pid)
+{
+    return (uint64_t)(uint32_t)pid << 32 | state;
+}
+
+uint64_t process_start_time(pid_t pid)
+{
+    char path[32] = "/proc/", digits[12];
+    char *d = digits + sizeof digits, *p = path + 6;
+    *--d = '\0';
+    for (unsigned n = (unsigned)pid; n || !*d; n /= 10)
+        *--d = (char)('0' + n % 10);
+    memcpy(p, d, strlen(d));
+    memcpy(p + strlen(d), "/stat", 6);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    char line[400];
+    ssize_t n = __read(fd, line, sizeof line - 1);
+    __close(fd);
+    if (n <= 0)
+        return 0;
+    line[n] = '\0';
+    /* field 2 is a name in parentheses that may hold anything: count from the last one on */
+    const char *s = strrchr(line, ')');
+    for (int field = 2; s && field < 22; field++)
+        s = strchr(s + 1, ' ');
+    uint64_t t = 0;
+    for (; s && *++s >= '0' && *s <= '9';)
+        t = t * 10 + (uint64_t)(*s - '0');
+    return t;
+}
+
+uint64_t own_pid_namespace(void)
+{
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
+
+int slot_claim(const struct arena *a)
+{
+    pid_t pid = getpid();
+    for (uint32_t i = 0; i < a->slots; i++) {
+        struct slot *s = arena_slot(a, i);
+        uint64_t free_word = SLOT_FREE;
+        if (atomic_load_explicit(&s->state, memory_order_relaxed) != SLOT_FREE ||
+            !atomic_compare_exchange_strong(&s->state, &free_word, state_word(SLOT_CLAIMED, pid)))
+            continue;
+        atomic_fetch_add(&s->epoch, 1);
+        atomic_store(&a->header->liveness[i], 0);
+        atomic_store(&s->leaving, 0);
+        atomic_store(&s->consuming, 0);
+        atomic_store(&s->consumer, 0);
+        atomic_store(&s->start_time, process_start_time(pid));
+        atomic_store(&s->pid_namespace, own_pid_namespace());
+        atomic_store(&s->resource_len, 0);
+        atomic_store(&s->sealed_first, 0);
+        atomic_store(&s->sealed_count, 0);
+        atomic_store(&s->sending, 0);
+        for (int c = 0; c < COUNTERS; c++)
+            atomic_store_explicit(&s->counters[c], 0, memory_order_relaxed);
+        request_table_init((struct request_table *)((char *)s + a->requests_off));
+        ring_init(slot_ring(a, s), a->shape.cells, a->shape.units, a->max_queued);
+        atomic_store(&s->state, state_word(SLOT_LIVE, pid));
+        return (int)i;
+    }
+    return -1;
+}
+
+bool slot_owner_dead(const struct arena *a, uint32_t i)
+{
+    struct slot *s = arena_slot(a, i);
+    uint32_t word = atomic_load(&a->header->liveness[i]);
+    if (word & FUTEX_OWNER_DIED)
+        return true;
+    if (word & FUTEX_TID_MASK)
+        return false;
+    /* No thread yet, or a kernel without robust lists: its pid tells, if it is one of our pid namespace. */
+    pid_t pid = (pid_t)(atomic_load(&s->state) >> 32);
+    if (pid <= 0 || atomic_load(&s->pid_namespace) != own_pid_namespace())
+        return false;
+    if (kill(pid, 0) != 0)
+        return errno == ESRCH;
+    uint64_t then = atomic_load(&s->start_time), now = process_start_time(pid);
+    return then != 0 && now != 0 && then != now;
+}
+
+bool consumer_alive(const struct arena *a, uint64_t word)
+{
+    uint32_t i = (uint32_t)word - 1;
+    if (word == 0 || i >= a->slots)
+        return false;
+    struct slot *s = arena_slot(a, i);
+    uint32_t live = atomic_load(&a->header->liveness[i]);
+    return live != 0 && atomic_load(&s->epoch) == (uint32_t)(word >> 32) &&
+           (uint32_t)atomic_load(&s->state) == SLOT_LIVE && !slot_owner_dead(a, i);
+}
+
+void slot_release(const struct arena *a, uint32_t i)
+{
+    struct slot *s = arena_slot(a, i);
+    /* The pages go back to the system; a claim initialises everything but the epoch, which must go on
+     * counting. */
+    uint32_t epoch = atomic_load(&s->epoch);
+    char *ring = (char *)slot_ring(a, s);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)ring + page - 1) / page * page, end = (uintptr_t)s + a->slot_size;
+    madvise((void *)begin, end - begin, MADV_REMOVE);
+    atomic_store(&s->epoch, epoch);
+    atomic_store(&a->header->liveness[i], 0);
+    atomic_store(&s->consumer, 0);
+    atomic_store(&s->state, SLOT_FREE);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * slot.h - claiming, knowing the dead, releasing.
+ */
+#ifndef FORKSPAN_ARENA_SLOT_H
+#define FORKSPAN_ARENA_SLOT_H
+
+#include "arena/arena.h"
+
+/* Claims a free slot for the calling process and initialises ring and request table; -1 when all are taken.
+ * System calls, no allocation: also in a signal handler. */
+int slot_claim(const struct arena *a);
+/* The slot's owner is certainly dead. Unknown means alive. */
+bool slot_owner_dead(const struct arena *a, uint32_t i);
+/* Gives the slot of a dead owner back. The caller is its consumer; the ring is empty. */
+void slot_release(const struct arena *a, uint32_t i);
+static inline uint64_t consumer_word(uint32_t slot, uint32_t epoch)
+{
+    return (uint64_t)epoch << 32 | (slot + 1);
+}
+/* The consumer named by a slot's consumer word is there to do its work. */
+bool consumer_alive(const struct arena *a, uint64_t word);
+/* The start time (clock ticks since boot) of a process, 0 if there is none. One open, read, close. */
+uint64_t process_start_time(pid_t pid);
+uint64_t own_pid_namespace(void);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "batch/consumer.h"
+#include "arena/slot.h"
+#include "arena/sweep.h"
+#include "batch/queue.h"
+#include "clock.h"
+#include "log.h"
+
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Scope names, in the order of enum ring_scope. */
+static const char *const scope_names[RING_SCOPES] = {"forkspan.http", "forkspan.api", "forkspan.raw"};
+
+static void count(struct slot *s, enum counter which, uint64_t n)
+{
+    if (n)
+        atomic_fetch_add_explicit(&s->counters[which], n, memory_order_relaxed);
+}
+
+static bool buffer_room(struct consumer *c, size_t need)
+{
+    if (need <= c->buffer_size)
+        return true;
+    size_t size = c->buffer_size ? c->buffer_size : 65536;
+    while (size < need)
+        size *= 2;
+    /* a mapping, not malloc: this thread holds no lock of the host's allocator */
+    void *p = c->buffer ? mremap(c->buffer, c->buffer_size, size, MREMAP_MAYMOVE)
+                        : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return false;
+    c->buffer = p;
+    c->buffer_size = size;
+    return true;
+}
+
+static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
+{
+    *out = 0;
+    for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
+        uint8_t b = *(*p)++;
+        *out |= (uint64_t)(b & 0x7f) << shift;
+        if (b < 0x80)
+            return true;
+    }
+    return false;
+}
+
+/* A private copy of a record: is it a Span as far as its outer fields tell? A wrong one would spoil its whole
+ * batch at the receiver. */
+static bool record_sound(const uint8_t *p, size_t len)
+{
+    const uint8_t *end = p + len;
+    uint64_t n;
+    if (len < 2 || *p++ != 0x12 || !varint(&p, end, &n) || n != (uint64_t)(end - p))
+        return false;
+    while (p < end) {
+        uint64_t key;
+        if (!varint(&p, end, &key) || (key >> 3) == 0 || (key >> 3) > 16)
+            return false;
+        switch (key & 7) {
+        case 0:
+            if (!varint(&p, end, &n))
+                return false;
+            break;
+        case 1:
+            if (end - p < 8)
+                return false;
+            p += 8;
+            break;
+        case 2:
+            if (!varint(&p, end, &n) || n > (uint64_t)(end - p))
+                return false;
+            p += n;
+            break;
+        case 5:
+            if (end - p < 4)
+                return false;
+            p += 4;
+            break;
+        default:
+            return false;
+        }
+    }
+    return true;
+}
+
+struct batch {
+    size_t used; /* bytes of the buffer */
+    size_t scope_begin[RING_SCOPES], scope_len[RING_SCOPES];
+    uint32_t scope_spans[RING_SCOPES];
+    uint32_t spans, corrupt;
+};
+
+/* Copies the batch's records of one scope behind what is in the buffer. */
+static bool collect_scope(struct consumer *c, struct slot *s, const struct sealed *sealed, uint32_t scope,
+                          struct batch *b)
+{
+    struct ring *r = slot_ring(c->arena, s);
+    b->scope_begin[scope] = b->used;
+    uint32_t done = 0;
+    for (ring_at at = sealed->from; at_number(at) != at_number(sealed->to) && done <= c->arena->shape.cells;
+         at = ring_next(at), done++) {
+        struct ring_record record;
+        enum ring_found found = ring_peek(r, &c->arena->shape, at, &record);
+        if (found != RING_RECORD) {
+            b->corrupt += scope == 0;
+            continue;
+        }
+        if (record.scope != scope)
+            continue;
+        if (!buffer_room(c, b->used + record.len))
+            return false;
+        memcpy(c->buffer + b->used, record.bytes, record.len);
+        if (!record_sound(c->buffer + b->used, record.len)) {
+            b->corrupt++;
+            continue;
+        }
+        b->used += record.len;
+        b->scope_len[scope] += record.len;
+        b->scope_spans[scope]++;
+        b->spans++;
+        if (done % 256 == 255)
+            c->rest_point(NULL);
+    }
+    return true;
+}
+
+/* Sends the oldest sealed batch. False: aborted, it stays. */
+static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed *sealed, uint64_t deadline_ns)
+{
+    struct batch b = {0};
+    size_t resource_len = atomic_load(&s->resource_len);
+    if (resource_len > RESOURCE_MAX)
+        resource_len = 0;
+    bool whole = buffer_room(c, resource_len);
+    if (whole) {
+        memcpy(c->buffer, s->resource, resource_len);
+        b.used = resource_len;
+        for (uint32_t scope = 0; scope < RING_SCOPES && whole; scope++)
+            whole = collect_scope(c, s, sealed, scope, &b);
+    }
+    count(s, COUNT_CORRUPT, b.corrupt);
+    if (!whole) {
+        count(s, COUNT_DROPPED, b.spans);
+        log_error("no memory for a batch: %u spans dropped", b.spans);
+        return true;
+    }
+    if (b.spans == 0)
+        return true; /* an envelope without spans is never sent */
+    if (!c->exporter) {
+        count(s, COUNT_FAILED, b.spans);
+        return true;
+    }
+    struct exporter_scope_spans scopes[RING_SCOPES];
+    struct exporter_batch batch = {
+        .resource = c->buffer, .resource_len = resource_len, .scopes = scopes, .n_spans = b.spans};
+    for (uint32_t i = 0; i < RING_SCOPES; i++) {
+        if (b.scope_spans[i] == 0)
+            continue;
+        scopes[batch.n_scopes++] = (struct exporter_scope_spans){.scope_name = scope_names[i],
+                                                                 .scope_version = FORKSPAN_VERSION,
+                                                                 .spans = c->buffer + b.scope_begin[i],
+                                                                 .spans_len = b.scope_len[i],
+                                                                 .n_spans = b.scope_spans[i]};
+    }
+    /* A death from here on can make this batch, and only this batch, be sent again. */
+    if (atomic_exchange(&s->sending, sealed->to) == sealed->to)
+        count(s, COUNT_RESENT, 1);
+    struct export_outcome out = {0};
+    c->ops->send(c->exporter, &batch, deadline_ns, &out);
+    switch (out.result) {
+    case EXPORT_OK:
+        count(s, COUNT_EXPORTED, out.rejected < b.spans ? b.spans - out.rejected : 0);
+        count(s, COUNT_FAILED, out.rejected);
+        return true;
+    case EXPORT_ABORTED:
+        if (!out.any_byte_sent)
+            atomic_store(&s->sending, 0);
+        return false;
+    case EXPORT_FAILED:
+    default:
+        count(s, COUNT_FAILED, b.spans);
+        return true;
+    }
+}
+
+/* Empties one ring. False: stop. */
+static bool empty_ring(struct consumer *c, uint32_t i, uint64_t deadline_ns)
+{
+    struct slot *s = arena_slot(c->arena, i);
+    bool dead = slot_owner_dead(c->arena, i);
+    for (;;) {
+        if (c->stopping())
+            return false;
+        struct sealed oldest;
+        queue_lock();
+        queue_seal(c->arena, s, c->config->max_batch, dead);
+        bool any = queue_oldest(s, &oldest);
+        queue_unlock();
+        if (!any)
+            return true;
+        if (!send_oldest(c, s, &oldest, deadline_ns))
+            return false;
+        queue_lock();
+        queue_done(c->arena, s);
+        queue_unlock();
+        c->rest_point(NULL);
+    }
+}
+
+enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
+{
+    const struct arena *a = c->arena;
+    enum consumer_result result = CONSUMER_EMPTY;
+    sweep_adopt(a, c->me);
+    for (uint32_t i = 0; i < a->slots; i++) {
+        struct slot *s = arena_slot(a, i);
+        uint64_t owner = atomic_load(&s->consumer);
+        if (owner != c->me) {
+            if ((uint32_t)atomic_load(&s->state) == SLOT_LIVE && atomic_load(&s->leaving) &&
+                ring_queued(slot_ring(a, s)))
+                result = CONSUMER_FOREIGN;
+            continue;
+        }
+        bool own = c->me == consumer_word(i, atomic_load(&s->epoch));
+        bool dead = !own && slot_owner_dead(
+                                a, i); /* asked before emptying: what comes later is in the ring by then */
+        if (!empty_ring(c, i, deadline_ns))
+            return CONSUMER_STOPPED;
+        if (dead && ring_queued(slot_ring(a, s)) == 0) {
+            count(arena_slot(a, (uint32_t)c->me - 1), COUNT_SWEPT, 1);
+            slot_release(a, i);
+        } else if (!own && atomic_load(&s->consuming) && !atomic_load(&s->leaving)) {
+            atomic_compare_exchange_strong(&s->consumer, &owner, 0); /* its own thread has come */
+        }
+    }
+    return result;
+}
+
+void consumer_release(const struct arena *a, uint64_t me)
+{
+    queue_lock();
+    for (uint32_t i = 0; i < a->slots; i++) {
+        uint64_t mine = me;
+        atomic_compare_exchange_strong(&arena_slot(a, i)->consumer, &mine, 0);
+    }
+    queue_unlock();
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * consumer.h - from the rings to the exporter, wherever it runs. One at a time in a process.
+ */
+#ifndef FORKSPAN_BATCH_CONSUMER_H
+#define FORKSPAN_BATCH_CONSUMER_H
+
+#include "arena/arena.h"
+#include "exporter.h"
+
+struct consumer {
+    const struct arena *arena;
+    const struct config *config;
+    const struct exporter_ops *ops;
+    struct exporter *exporter;
+    void (*rest_point)(void *);
+    bool (*stopping)(void); /* start no further batch */
+    uint64_t me;            /* consumer word of this process's slot */
+    uint8_t *buffer;        /* one batch's records, copied out of shared memory before they are looked at */
+    size_t buffer_size;
+};
+
+enum consumer_result {
+    CONSUMER_EMPTY,   /* every ring this process may empty is empty */
+    CONSUMER_STOPPED, /* told to stop; batches may be left, sealed */
+    CONSUMER_FOREIGN, /* empty but for rings whose process is on its way out and still holds them */
+};
+
+/* Takes over orphaned rings, seals, sends, frees, until everything is empty or it is told to stop.
+ * deadline_ns bounds each export (CLOCK_MONOTONIC, 0: only the configuration does). */
+enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns);
+/* Gives every ring of this consumer away, so that another one takes it now and not at our death. No batch is
+ * being sent. Any thread; the queue lock is taken. */
+void consumer_release(const struct arena *a, uint64_t me);
+
+#endif

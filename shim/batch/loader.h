@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * loader.h - finding and opening forkspan-exporter.so.
+ */
+#ifndef FORKSPAN_BATCH_LOADER_H
+#define FORKSPAN_BATCH_LOADER_H
+
+#include "config/config.h"
+
+/* Opens the exporter once a process tree: at listen(), while nothing else of ours runs, else by the batch
+ * thread where a fork waits for it. Logged and NULL when it can not be opened, and then not tried again. */
+const struct exporter_ops *loader_open(const struct config *config, const struct exporter_host *host,
+                                       struct exporter **exporter);
+/* In a child, before its first use. */
+void loader_after_fork_child(void);
+
+#endif

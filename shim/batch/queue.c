@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "batch/queue.h"
+#include "futex.h"
+#include "tls.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+
+/* 0 free, 1 held, 2 held and waited for. */
+static _Atomic uint32_t lock;
+static _Atomic(struct thread_state *) owner;
+static unsigned nested;
+
+bool queue_lock(void)
+{
+#ifndef FORKSPAN_WITHOUT_QUEUE_LOCK
+    if (atomic_load_explicit(&owner, memory_order_relaxed) == &tls) {
+        nested++;
+        return false;
+    }
+    uint32_t was = 0;
+    if (!atomic_compare_exchange_strong(&lock, &was, 1))
+        while (atomic_exchange(&lock, 2) != 0)
+            futex_wait(&lock, 2, 0);
+    atomic_store_explicit(&owner, &tls, memory_order_relaxed);
+#endif
+    return true;
+}
+
+void queue_unlock(void)
+{
+#ifndef FORKSPAN_WITHOUT_QUEUE_LOCK
+    if (nested) {
+        nested--;
+        return;
+    }
+    atomic_store_explicit(&owner, NULL, memory_order_relaxed);
+    if (atomic_exchange(&lock, 0) == 2)
+        futex_wake_all(&lock);
+#endif
+}
+
+void queue_reinit(void)
+{
+    /* never unlocked: whoever waited for it is not here, and the word may be anything */
+    atomic_store(&lock, 0);
+    atomic_store(&owner, NULL);
+    nested = 0;
+}
+
+static uint32_t between(ring_at from, ring_at to)
+{
+    return (at_number(to) - at_number(from)) & (uint32_t)RING_NUMBER_MASK;
+}
+
+void queue_seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool over_torn)
+{
+    struct ring *r = slot_ring(a, s);
+    uint32_t first = atomic_load(&s->sealed_first) % SEALED_MAX, count = atomic_load(&s->sealed_count);
+    if (count > SEALED_MAX)
+        count = 0;
+    ring_at tail = atomic_load(&r->tail);
+    ring_at at = count ? s->sealed[(first + count - 1) % SEALED_MAX].to : tail;
+    if (between(tail, at) > a->shape.cells)
+        at = tail;
+    while (count < SEALED_MAX) {
+        ring_at from = at;
+        enum ring_found found = RING_RECORD;
+        for (uint32_t n = 0; n < max_batch; at = ring_next(at)) {
+            struct ring_record record;
+            found = ring_peek(r, &a->shape, at, &record);
+            if (found == RING_RECORD)
+                n++;
+            else if (found == RING_END || (found == RING_UNFINISHED && !over_torn))
+                break;
+            else if (between(at, ring_head(r)) > a->shape.cells) {
+                /* head and tail do not fit together: somebody wrote over them. What is there is given up. */
+                at = ring_head(r);
+                break;
+            }
+        }
+        if (between(from, at) == 0)
+            break;
+#ifdef FORKSPAN_WITHOUT_QUEUE_LOCK
+        sched_yield(); /* the control that shows what the lock is for: let the other one in here */
+#endif
+        s->sealed[(first + count) % SEALED_MAX] = (struct sealed){from, at};
+        atomic_store(&s->sealed_count, ++count);
+        if (found == RING_END || found == RING_UNFINISHED)
+            break;
+    }
+}
+
+bool queue_oldest(const struct slot *s, struct sealed *out)
+{
+    uint32_t count = atomic_load(&s->sealed_count);
+    if (count == 0 || count > SEALED_MAX)
+        return false;
+    *out = s->sealed[atomic_load(&s->sealed_first) % SEALED_MAX];
+    return true;
+}
+
+void queue_done(const struct arena *a, struct slot *s)
+{
+    struct sealed batch;
+    if (!queue_oldest(s, &batch))
+        return;
+    ring_free(slot_ring(a, s), &a->shape, batch.to);
+    atomic_store(&s->sending, 0);
+    atomic_store(&s->sealed_first, (atomic_load(&s->sealed_first) + 1) % SEALED_MAX);
+    atomic_fetch_sub(&s->sealed_count, 1);
+}

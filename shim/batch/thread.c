@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "batch/thread.h"
+#include "arena/liveness.h"
+#include "arena/slot.h"
+#include "batch/consumer.h"
+#include "batch/loader.h"
+#include "batch/rest.h"
+#include "clock.h"
+#include "futex.h"
+#include "log.h"
+#include "tls.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum { STACK_SIZE = 512 * 1024, LEAVING_PAUSE_NS = 2000000 };
+
+/* What others want of the thread; each is a futex word. */
+static _Atomic uint32_t wake;        /* counts reasons to look at the rings */
+static _Atomic uint32_t flush_asked; /* tickets given out */
+static _Atomic uint32_t flush_done;  /* the last ticket served */
+static _Atomic uint32_t stop;        /* 1: begin no batch, 2: and it is quiet */
+static _Atomic uint32_t last_one;
+static _Atomic uint64_t flush_until; /* CLOCK_MONOTONIC */
+static _Atomic bool running;
+
+static struct consumer consumer;
+static uint32_t own_slot;
+
+static uint64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+static bool stopping(void)
+{
+    return atomic_load_explicit(&stop, memory_order_relaxed) != 0;
+}
+
+static int host_wait(void *ctx, struct pollfd *fds, unsigned n, int timeout_ms)
+{
+    (void)ctx;
+    if (n == 0) { /* a pause: a flush or a stop cuts it short */
+        uint32_t seen = atomic_load(&wake);
+        uint64_t pause = timeout_ms > 0 ? (uint64_t)timeout_ms * 1000000u : 1,
+                 flush = atomic_load(&flush_until);
+        if (stopping())
+            return -2;
+        if (flush)
+            pause = now_ns() < flush && flush - now_ns() < pause ? flush - now_ns() + 1 : pause;
+        rest_enter();
+        futex_wait(&wake, seen, pause);
+        rest_leave();
+        flush = atomic_load(&flush_until);
+        return stopping() || (flush && now_ns() >= flush) ? -2 : 0;
+    }
+    rest_enter();
+    int ready = poll(fds, n, timeout_ms);
+    rest_leave();
+    uint64_t until = atomic_load(&flush_until);
+    if (ready == 0 && until && now_ns() >= until)
+        return -2;
+    return ready;
+}
+
+static void host_rest_point(void *ctx)
+{
+    (void)ctx;
+    rest_point();
+}
+
+static void host_log(void *ctx, int level, const char *line)
+{
+    (void)ctx;
+    log_line((enum log_level)(level + 1), "%s", line);
+}
+
+static const struct exporter_host host = {.wait = host_wait, .rest_point = host_rest_point, .log = host_log};
+
+/* Serves one round; says whether a flush was asked meanwhile. */
+static void serve_flush(uint32_t ticket)
+{
+    enum consumer_result result;
+    while ((result = consumer_run(&consumer, atomic_load(&flush_until))) == CONSUMER_FOREIGN &&
+           atomic_load(&last_one) && now_ns() < atomic_load(&flush_until)) {
+        /* Workers that leave together: what one still holds is ours as soon as it lets go or is dead. */
+        rest_enter();
+        futex_wait(&wake, atomic_load(&wake), LEAVING_PAUSE_NS);
+        rest_leave();
+    }
+    atomic_store(&flush_until, 0);
+    atomic_store(&flush_done, ticket);
+    futex_wake_all(&flush_done);
+}
+
+static void *batch_thread(void *arg)
+{
+    (void)arg;
+    tls.own = true;
+    struct slot *s = arena_slot(consumer.arena, own_slot);
+    if (!liveness_hold(&consumer.arena->header->liveness[own_slot]))
+        log_debug("no robust futexes here: a dead worker is known by its pid");
+    /* Opened while not at rest: a fork waits for it. */
+    loader_after_fork_child();
+    consumer.ops = loader_open(consumer.config, &host, &consumer.exporter);
+    uint64_t nobody = 0;
+    atomic_compare_exchange_strong(&s->consumer, &nobody, consumer.me);
+    atomic_store(&s->consuming, 1);
+
+    uint64_t period = (uint64_t)consumer.config->schedule_delay_ms * 1000000u;
+    for (uint64_t next = now_ns() + period;;) {
+        uint32_t seen = atomic_load(&wake);
+        uint32_t ticket = atomic_load(&flush_asked);
+        if (atomic_load(&stop)) {
+            consumer_release(consumer.arena, consumer.me);
+            atomic_store(&stop, 2);
+            futex_wake_all(&stop);
+            rest_enter();
+            for (;;) /* the process is in exit: nothing of it is touched any more */
+                futex_wait(&stop, 2, 0);
+        }
+        if (ticket != atomic_load(&flush_done)) {
+            serve_flush(ticket);
+            continue;
+        }
+        uint64_t now = now_ns();
+        if (now < next) {
+            rest_enter();
+            futex_wait(&wake, seen, next - now);
+            rest_leave();
+            if (atomic_load(&wake) == seen && now_ns() < next)
+                continue; /* a signal or nothing */
+        }
+        if (atomic_load(&flush_asked) != atomic_load(&flush_done) || atomic_load(&stop))
+            continue;
+        consumer_run(&consumer, 0);
+        next = now_ns() + period;
+    }
+    return NULL;
+}
+
+bool thread_start(const struct arena *a, const struct config *config, uint32_t slot)
+{
+    bool no = false;
+    if (!atomic_compare_exchange_strong(&running, &no, true))
+        return true;
+    consumer = (struct consumer){.arena = a,
+                                 .config = config,
+                                 .rest_point = host_rest_point,
+                                 .stopping = stopping,
+                                 .me = consumer_word(slot, atomic_load(&arena_slot(a, slot)->epoch))};
+    own_slot = slot;
+    if (!rest_make()) {
+        atomic_store(&running, false);
+        return false;
+    }
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_SIZE);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    /* The host's signals are for the host's threads. The synchronous ones stay: masked, they would kill at
+     * once. */
+    sigset_t all, before;
+    sigfillset(&all);
+    static const int own[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(&all, own[i]);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t id;
+    int error = pthread_create(&id, &attr, batch_thread, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    if (error) {
+        rest_forget();
+        atomic_store(&running, false);
+        log_warn("the batch thread can not be started (%s): trying again later", strerror(error));
+    }
+    return error == 0;
+}
+
+bool thread_running(void)
+{
+    return atomic_load_explicit(&running, memory_order_relaxed);
+}
+
+void thread_wake(void)
+{
+    if (!thread_running())
+        return;
+    atomic_fetch_add(&wake, 1);
+    futex_wake_all(&wake);
+}
+
+/* Waits until the thread has answered; its state is in *word. */
+static bool answered(_Atomic uint32_t *word, bool (*done)(uint32_t value, uint32_t want), uint32_t want,
+                     uint32_t timeout_ms)
+{
+    uint64_t until = now_ns() + (uint64_t)timeout_ms * 1000000u;
+    for (;;) {
+        uint32_t v = atomic_load(word);
+        if (done(v, want))
+            return true;
+        uint64_t now = now_ns();
+        if (now >= until)
+            return false;
+        futex_wait(word, v, until - now);
+    }
+}
+
+static bool ticket_served(uint32_t value, uint32_t want)
+{
+    return (int32_t)(value - want) >= 0;
+}
+
+static bool equal(uint32_t value, uint32_t want)
+{
+    return value == want;
+}
+
+bool thread_flush(uint32_t timeout_ms, bool last)
+{
+    if (!thread_running())
+        return false;
+    if (last)
+        atomic_store(&last_one, 1);
+    atomic_store(&flush_until, now_ns() + (uint64_t)timeout_ms * 1000000u);
+    uint32_t ticket = atomic_fetch_add(&flush_asked, 1) + 1;
+    thread_wake();
+    return answered(&flush_done, ticket_served, ticket, timeout_ms);
+}
+
+bool thread_quiesce(uint32_t timeout_ms)
+{
+    if (!thread_running())
+        return true;
+    uint32_t none = 0;
+    atomic_compare_exchange_strong(&stop, &none, 1);
+    thread_wake();
+    return answered(&stop, equal, 2, timeout_ms);
+}
+
+void thread_postfork_child(void)
+{
+    /* Never joined, never signalled: it is not here. */
+    atomic_store(&running, false);
+    atomic_store(&wake, 0);
+    atomic_store(&flush_asked, 0);
+    atomic_store(&flush_done, 0);
+    atomic_store(&flush_until, 0);
+    atomic_store(&last_one, 0);
+    atomic_store(&stop, 0);
+    rest_forget();
+    /* its buffer may have been moving while we forked: leaked, not reused */
+    consumer.buffer = NULL;
+    consumer.buffer_size = 0;
+}

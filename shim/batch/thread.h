@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * thread.h - the batch thread: the consumer's home in a process that serves.
+ */
+#ifndef FORKSPAN_BATCH_THREAD_H
+#define FORKSPAN_BATCH_THREAD_H
+
+#include "arena/arena.h"
+
+/* Starts it for slot `slot`. Ordinary context only (pthread_create allocates). False: it could not be
+ * created; asked again at the next chance. */
+bool thread_start(const struct arena *a, const struct config *config, uint32_t slot);
+bool thread_running(void);
+/* Wakes it to export what is there. Handler-safe. */
+void thread_wake(void);
+/* It exports everything now and says when it is done; returns whether it was within timeout_ms. `last`: it
+ * takes what leaving processes still hold, too. Handler-safe: waits on a futex only. */
+bool thread_flush(uint32_t timeout_ms, bool last);
+/* It starts no further batch; true when it is quiet within timeout_ms. Final: for exit. Handler-safe. */
+bool thread_quiesce(uint32_t timeout_ms);
+/* Child: there is no thread. */
+void thread_postfork_child(void);
+
+#endif

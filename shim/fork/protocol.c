@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * protocol.c - calls every module's X_prefork, X_postfork_parent, X_postfork_child in order; nothing else.
+ */
+#include "fork/protocol.h"
+#include "batch/queue.h"
+#include "batch/rest.h"
+#include "batch/thread.h"
+#include "config/config.h"
+#include "fork/generation.h"
+#include "io/connection.h"
+#include "process.h"
+#include "process_fork.h"
+#include "tls.h"
+
+#include <pthread.h>
+#include <sys/stat.h>
+
+enum { TRY_HOLD_MS = 1 }; /* in a prepare handler: others' handlers may hold the very lock the thread needs */
+
+static bool other_threads(void)
+{
+    /* one directory a thread, two links besides; ours is at rest and holds nothing */
+    struct stat st;
+    if (stat("/proc/self/task", &st) != 0)
+        return true;
+    return st.st_nlink - 2 > (thread_running() ? 2u : 1u);
+}
+
+void fork_before(struct fork_call *call, bool repaired)
+{
+    *call = (struct fork_call){.hold = REST_NO_THREAD};
+    if (tls.fork_depth++ == 0) {
+        call->hold = rest_hold(process_fork_wait_ms());
+        if (call->hold == REST_NOT_HELD)
+            process_count(COUNT_FORK_UNHELD, 1);
+    }
+    call->threads = !repaired && process_has_arena() && other_threads();
+}
+
+void fork_after_parent(const struct fork_call *call)
+{
+    rest_release(call->hold);
+    tls.fork_depth--;
+}
+
+void fork_after_child(const struct fork_call *call, bool repaired)
+{
+    tls.fork_depth = 0;
+    if (!repaired) {
+        generation_renew();
+        queue_reinit();
+        process_postfork_child(call->threads);
+        connection_postfork_child();
+        thread_postfork_child();
+    }
+}
+
+static void prepare(void)
+{
+    /* daemon() and forkpty() reach libc's fork without our wrapper */
+    if (tls.fork_depth == 0) {
+        tls.hold = rest_hold(TRY_HOLD_MS);
+        if (tls.hold == REST_NOT_HELD)
+            process_count(COUNT_FORK_UNHELD, 1);
+    }
+    if (queue_lock())
+        process_drain();
+}
+
+static void parent(void)
+{
+    queue_unlock();
+    rest_release(tls.hold);
+    tls.hold = REST_NOT_HELD;
+    process_drained();
+}
+
+static void child(void)
+{
+    tls.hold = REST_NOT_HELD;
+    generation_renew();
+    queue_reinit();
+    process_postfork_child(false);
+    connection_postfork_child();
+    thread_postfork_child();
+}
+
+void fork_protocol_init(void)
+{
+    pthread_atfork(prepare, parent, child);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * protocol.h - what happens at a fork, in order (DESIGN: before, prepare, parent, child).
+ */
+#ifndef FORKSPAN_FORK_PROTOCOL_H
+#define FORKSPAN_FORK_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct fork_call {
+    uint32_t hold; /* the wrapper's token */
+    bool threads;  /* other application threads existed: a child that no atfork handler repairs starts no
+                      thread */
+};
+
+/* Wrapper, before the real call: brings the batch thread to rest, at most FORK_WAIT. Holds nothing else.
+ * `repaired`: libc runs the atfork handlers around this call. Any thread, also in a signal handler. */
+void fork_before(struct fork_call *call, bool repaired);
+/* Wrapper, after, in the parent; also where the call failed. */
+void fork_after_parent(const struct fork_call *call);
+/* Wrapper, after, in the child. Async-signal-safe. */
+void fork_after_child(const struct fork_call *call, bool repaired);
+
+/* Constructor: registers prepare, parent and child with pthread_atfork, once. */
+void fork_protocol_init(void);
+
+#endif

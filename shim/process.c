@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "process.h"
+#include "arena/arena.h"
+#include "arena/requests.h"
+#include "arena/slot.h"
+#include "arena/sweep.h"
+#include "batch/loader.h"
+#include "batch/queue.h"
+#include "batch/thread.h"
+#include "clock.h"
+#include "config/resource.h"
+#include "fork/generation.h"
+#include "log.h"
+#include "next.h"
+#include "process_fork.h"
+#include "tls.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+_Thread_local struct thread_state tls;
+
+/* This process. Written under `claiming`, and by the child handler, where there is one thread. */
+static struct {
+    struct arena arena;
+    const struct config *config;
+    struct slot *slot; /* through the alias; NULL: none claimed */
+    struct ring *ring; /* through the alias */
+    uint32_t index;
+    bool listens;
+    bool served;        /* it may have a thread */
+    bool no_thread;     /* born behind libc's back among other threads */
+    bool no_slot;       /* all slots are taken */
+    uint64_t oldest_ns; /* when the first span not known to be exported was queued (C API without serving) */
+} self;
+
+/* The generation in which `self` holds: a raw fork's child finds another one. 0: nothing is set up. */
+static _Atomic uint64_t ready;
+static _Atomic bool off; /* disabled, or no memory */
+static _Atomic uint32_t claiming;
+static _Atomic uint32_t generation_of_self = 0;
+static _Atomic bool thread_due; /* to be started at the next place that is no signal handler */
+static _Atomic uint64_t uncounted[COUNTERS];
+
+extern char __libc_single_threaded __attribute__((weak));
+
+static bool only_thread(void)
+{
+    return &__libc_single_threaded && __libc_single_threaded;
+}
+
+bool process_has_arena(void)
+{
+    return self.arena.header != NULL;
+}
+
+uint32_t process_fork_wait_ms(void)
+{
+    return self.config ? self.config->fork_wait_ms : 200;
+}
+
+bool process_own_thread(void)
+{
+    return tls.own;
+}
+
+void process_count(enum counter c, uint64_t n)
+{
+    struct slot *s = self.slot;
+    atomic_fetch_add_explicit(s ? &s->counters[c] : &uncounted[c], n, memory_order_relaxed);
+}
+
+static void early_log(void *ctx, int level, const char *line)
+{
+    (void)ctx;
+    log_line((enum log_level)(level + 1), "%s", line);
+}
+
+/* The arena exists after this, or tracing is off. Ordinary context. */
+static bool have_arena(void)
+{
+    if (self.arena.header)
+        return true;
+    if (atomic_load(&off))
+        return false;
+    self.config = config_get();
+    if (self.config->disabled || self.config->exporter.kind == EXPORTER_NONE ||
+        !arena_make(&self.arena, self.config)) {
+        atomic_store(&off, true);
+        return false;
+    }
+    return true;
+}
+
+void process_listens(void)
+{
+    if (atomic_load(&off) || !have_arena() || self.listens)
+        return;
+    self.listens = true;
+    next_resolve_all();
+    /* Here, in the process that listens, before its workers exist and before anybody chroots or drops rights.
+     */
+    static const struct exporter_host host = {.log = early_log};
+    struct exporter *exporter;
+    loader_open(self.config, &host, &exporter);
+}
+
+/* Claims the slot of this process. System calls only: also in a signal handler. */
+static bool claim(void)
+{
+    int i = slot_claim(&self.arena);
+    if (i < 0) {
+        self.no_slot = true;
+        return false;
+    }
+    struct slot *s = arena_slot(&self.arena, (uint32_t)i);
+    size_t len = resource_encode(self.config, s->resource, RESOURCE_MAX);
+    atomic_store(&s->resource_len, (uint32_t)len);
+    /* Producers write through a second mapping of the same memory: in a fork's child private zeroes are put
+     * over it, while the arena itself stays. */
+    void *alias = mremap(s, 0, self.arena.slot_size, MREMAP_MAYMOVE);
+    if (alias == MAP_FAILED)
+        alias = s;
+    self.index = (uint32_t)i;
+    self.ring = slot_ring(&self.arena, alias);
+    self.slot = alias;
+    for (int c = 0; c < COUNTERS; c++)
+        atomic_fetch_add(&s->counters[c], atomic_exchange(&uncounted[c], 0));
+    return true;
+}
+
+/* A child that no layer saw: what the others do at a fork is done at its first word. */
+static void raw_child(void)
+{
+    bool alone = only_thread();
+    queue_reinit();
+    process_postfork_child(!alone);
+    thread_postfork_child();
+}
+
+static bool set_up(bool serving, bool signal_safe_only)
+{
+    uint64_t now = generation_now();
+    if (atomic_load(&off) || (!self.arena.header && signal_safe_only))
+        return false;
+    uint32_t free_word = 0;
+    if (!atomic_compare_exchange_strong(&claiming, &free_word, 1))
+        return false; /* another thread does it, or the one we interrupted */
+    bool ok = have_arena();
+    if (ok && atomic_load(&generation_of_self) != 0 && atomic_load(&generation_of_self) != (uint32_t)now)
+        raw_child();
+    atomic_store(&generation_of_self, (uint32_t)now);
+    ok = ok && !self.no_slot && (self.slot || claim());
+    if (ok) {
+        self.served |= serving;
+        bool wants = self.served && !self.no_thread && !thread_running();
+        if (wants && signal_safe_only)
+            atomic_store(&thread_due, true);
+        else if (wants)
+            atomic_store(&thread_due, !thread_start(&self.arena, self.config, self.index));
+        if (self.served || !serving)
+            atomic_store(&ready, now);
+    }
+    atomic_store(&claiming, 0);
+    return ok;
+}
+
+bool process_serves(bool signal_safe_only)
+{
+    uint64_t now = atomic_load_explicit(&generation_page->generation, memory_order_relaxed);
+    if (__builtin_expect(now != 0 && atomic_load_explicit(&ready, memory_order_acquire) == now && self.served,
+                         1) &&
+        (signal_safe_only || !atomic_load_explicit(&thread_due, memory_order_relaxed)))
+        return true;
+    return set_up(true, signal_safe_only);
+}
+
+bool process_makes_spans(void)
+{
+    uint64_t now = atomic_load_explicit(&generation_page->generation, memory_order_relaxed);
+    if (__builtin_expect(now != 0 && atomic_load_explicit(&ready, memory_order_acquire) == now, 1)) {
+        if (self.served || self.listens || thread_running() || self.no_thread)
+            return true;
+        /* A program that neither listens nor serves: its thread comes when a span has waited for the schedule
+         * delay, or at a half-full ring. A short command never pays for one. */
+        uint32_t queued = ring_queued(self.ring);
+        if (queued == 0) {
+            self.oldest_ns = 0;
+            return true;
+        }
+        uint64_t t = clock_ns(CLOCK_MONOTONIC_COARSE);
+        if (self.oldest_ns == 0)
+            self.oldest_ns = t;
+        if (queued >= self.config->max_queue / 2 ||
+            t - self.oldest_ns >= (uint64_t)self.config->schedule_delay_ms * 1000000u)
+            thread_start(&self.arena, self.config, self.index);
+        return true;
+    }
+    return set_up(false, false);
+}
+
+struct ring *process_ring(void)
+{
+    return self.ring;
+}
+
+struct request_table *process_requests(void)
+{
+    return self.slot ? (struct request_table *)((char *)self.slot + self.arena.requests_off) : NULL;
+}
+
+void process_committed(void)
+{
+    if (self.ring && ring_queued(self.ring) % self.config->max_batch == 0)
+        thread_wake();
+}
+
+void process_drain(void)
+{
+    if (!self.slot || !thread_running())
+        return;
+    struct slot *s = arena_slot(&self.arena, self.index);
+    if (atomic_load(&s->consumer) == consumer_word(self.index, atomic_load(&s->epoch)))
+        queue_seal(&self.arena, s, self.config->max_batch, false);
+}
+
+void process_drained(void)
+{
+    if (self.ring && thread_running() && ring_queued(self.ring) != 0)
+        thread_wake();
+}
+
+void process_postfork_child(bool no_thread)
+{
+    atomic_store(&ready, 0);
+    atomic_store(&claiming, 0);
+    atomic_store(&thread_due, false);
+    atomic_store(&generation_of_self, (uint32_t)generation_now());
+    for (int c = 0; c < COUNTERS; c++)
+        atomic_store(&uncounted[c], 0);
+    if (self.slot) {
+        /* A producer that this fork interrupted goes on in the child: it writes here, not into its parent's
+         * ring. */
+        mmap(self.slot, self.arena.slot_size, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+        self.slot = NULL;
+        self.ring = NULL;
+    }
+    self.served = false;
+    self.no_slot = false;
+    self.no_thread = no_thread;
+    self.oldest_ns = 0;
+}
+
+void process_eager(void)
+{
+    if (self.config && self.config->respawn_eager && self.listens)
+        process_serves(false);
+}
+
+void process_exit(void)
+{
+    if (!self.arena.header || atomic_load(&off) || process_in_vfork_child())
+        return;
+    uint64_t now = generation_now();
+    if (atomic_load(&generation_of_self) != 0 && atomic_load(&generation_of_self) != (uint32_t)now)
+        return; /* a raw child that never said a word to us: what it holds is its parent's */
+    uint32_t wait_ms = self.config->exit_flush_ms;
+    uint64_t me = 0;
+    if (self.slot) {
+        struct slot *s = arena_slot(&self.arena, self.index);
+        me = consumer_word(self.index, atomic_load(&s->epoch));
+        atomic_exchange(&s->leaving,
+                        1); /* withdraw, then look: of several that leave at least one sees nobody */
+    }
+    bool others = sweep_other_consumer(&self.arena, me);
+    if (!others && sweep_unsent(&self.arena) && !self.no_thread) {
+        if (!thread_running() && (self.slot || claim()))
+            thread_start(&self.arena, self.config, self.index);
+        uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+        if (!thread_flush(wait_ms, true))
+            log_warn("spans were left unsent: %u ms were not enough", wait_ms);
+        uint64_t used = (clock_ns(CLOCK_MONOTONIC) - begin) / 1000000u;
+        wait_ms = used < wait_ms ? wait_ms - (uint32_t)used : 0;
+    }
+    /* Nothing of ours runs while the host's own exit handlers take its libraries apart. */
+    thread_quiesce(wait_ms);
+}

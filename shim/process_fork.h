@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * process_fork.h - the process's part in a fork and at its end; called by fork/protocol.c and init.c only.
+ */
+#ifndef FORKSPAN_PROCESS_FORK_H
+#define FORKSPAN_PROCESS_FORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+bool process_has_arena(void);
+/* FORKSPAN_FORK_WAIT; parses nothing. */
+uint32_t process_fork_wait_ms(void);
+/* Under the queue lock, in prepare: seals what is queued as the parent's batch. */
+void process_drain(void);
+/* In the parent, after: wakes the thread to export it now. */
+void process_drained(void);
+/* In the child: its parent's slot is not its own. `no_thread`: a thread must not be started here, ever.
+ * Async-signal-safe. */
+void process_postfork_child(bool no_thread);
+/* RESPAWN=eager, right after fork() has returned in the child. */
+void process_eager(void);
+/* The exit rule (DESIGN, table "What happens at a fork", row exit). Also in a signal handler. */
+void process_exit(void);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tls.h - all thread-local state, a few words, initial-exec (a lazily allocated block would malloc in a
+ * signal handler).
+ */
+#ifndef FORKSPAN_TLS_H
+#define FORKSPAN_TLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct thread_state {
+    uint32_t vfork_mark; /* thread id, set by fork/vfork.S (offset 0): we may be in a vfork child */
+    uint32_t hold;       /* the token of the hold this thread has on the batch thread, 0: none */
+    uint32_t fork_depth; /* forks of this thread under way (a signal handler may fork inside one) */
+    bool own;            /* a thread of ours */
+};
+extern _Thread_local struct thread_state tls __attribute__((tls_model("initial-exec")));
+
+#endif
