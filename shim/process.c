@@ -71,6 +71,12 @@ void process_count(enum counter c, uint64_t n)
     atomic_fetch_add_explicit(s ? &s->counters[c] : &uncounted[c], n, memory_order_relaxed);
 }
 
+uint64_t process_counted(enum counter c)
+{
+    struct slot *s = self.slot;
+    return atomic_load_explicit(s ? &s->counters[c] : &uncounted[c], memory_order_relaxed);
+}
+
 static void early_log(void *ctx, int level, const char *line)
 {
     (void)ctx;

@@ -43,6 +43,8 @@ enum counter {
     COUNTERS
 };
 void process_count(enum counter c, uint64_t n);
+/* This process's own count so far. */
+uint64_t process_counted(enum counter c);
 
 /* True in a thread of ours (the batch thread): its I/O is never looked at. */
 bool process_own_thread(void);

@@ -12,7 +12,8 @@ static struct exporter *opened;
 static bool tried;
 
 /* Where the exporter lies, seen from the preload: installed, and in a build tree. */
-static const char *const places[] = {"/forkspan/forkspan-exporter.so", "/../exporter/forkspan-exporter.so"};
+static const char *const places[] = {"/forkspan/forkspan-exporter.so", "/../exporter/forkspan-exporter.so",
+                                     "/../../exporter/forkspan-exporter.so"};
 
 /* A page of its own: too large for the small frames of this room. */
 static char path[PATH_MAX];
