@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "arena/requests.h"
+#include "fork/generation.h"
+#include "process.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#define WORDS (REQUESTS / 64)
+#define OVERFLOW_ENTRIES 384u
+
+struct request_table {
+    _Alignas(64) _Atomic uint64_t used[WORDS]; /* one bit an entry */
+    _Alignas(64) struct {
+        _Alignas(64) struct request request;
+    } entry[REQUESTS];
+};
+
+_Static_assert(sizeof(struct request) <= REQUEST_SIZE, "an entry's size is fixed");
+
+/* Bits and entries of the private overflow. */
+static _Atomic uint64_t overflow_used[OVERFLOW_ENTRIES / 64];
+static _Atomic uint64_t overflow_generation;
+static struct request overflow[OVERFLOW_ENTRIES];
+
+size_t request_table_size(void)
+{
+    return sizeof(struct request_table);
+}
+
+void request_table_init(struct request_table *t)
+{
+    for (unsigned w = 0; w < WORDS; w++)
+        atomic_store_explicit(&t->used[w], 0, memory_order_relaxed);
+    for (unsigned i = 0; i < REQUESTS; i++)
+        atomic_store_explicit(&t->entry[i].request.phase, REQUEST_UNUSED, memory_order_relaxed);
+}
+
+static int bit_claim(_Atomic uint64_t *words, unsigned n)
+{
+    for (unsigned w = 0; w < n; w++) {
+        uint64_t now = atomic_load_explicit(&words[w], memory_order_relaxed);
+        while (~now) {
+            unsigned bit = (unsigned)__builtin_ctzll(~now);
+            /* Pairs with the release in bit_release: the former owner has done with the entry. */
+            if (atomic_compare_exchange_weak_explicit(&words[w], &now, now | UINT64_C(1) << bit,
+                                                      memory_order_acquire, memory_order_relaxed))
+                return (int)(w * 64 + bit);
+        }
+    }
+    return -1;
+}
+
+static void bit_release(_Atomic uint64_t *words, size_t i)
+{
+    atomic_fetch_and_explicit(&words[i / 64], ~(UINT64_C(1) << i % 64), memory_order_release);
+}
+
+void request_postfork_child(void)
+{
+    uint64_t now = generation_now();
+    uint64_t then = atomic_load(&overflow_generation);
+    if (then == now || !atomic_compare_exchange_strong(&overflow_generation, &then, now))
+        return;
+    for (unsigned w = 0; w < OVERFLOW_ENTRIES / 64; w++)
+        atomic_store(&overflow_used[w], 0);
+}
+
+static struct request *fresh(struct request *r)
+{
+    /* Texts need no clearing: their lengths say what is there. */
+    r->minor = 0;
+    r->flags = 0;
+    r->peer_family = 0;
+    r->has_parent = 0;
+    r->peer_port = 0;
+    memset(&r->context, 0, sizeof r->context);
+    r->peer_path_len = r->method_len = r->target_len = r->host_len = r->user_agent_len = 0;
+    r->forwarded_len = r->x_forwarded_for_len = r->x_forwarded_host_len = r->x_forwarded_proto_len = 0;
+    r->tracestate_len = 0;
+    atomic_store_explicit(&r->status, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->record, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->phase, REQUEST_HEAD, memory_order_release);
+    return r;
+}
+
+struct request *request_claim(struct request_table *t)
+{
+    int i;
+    if (t) {
+        i = bit_claim(t->used, WORDS);
+        if (i >= 0)
+            return fresh(&t->entry[i].request);
+        process_count(COUNT_NO_ROOM, 1);
+    }
+    request_postfork_child(); /* a fork that nobody saw */
+    i = bit_claim(overflow_used, OVERFLOW_ENTRIES / 64);
+    return i < 0 ? NULL : fresh(&overflow[i]);
+}
+
+void request_release(struct request_table *t, struct request *r)
+{
+    if (!r)
+        return;
+    atomic_store_explicit(&r->phase, REQUEST_UNUSED, memory_order_release);
+    if (r >= overflow && r < overflow + OVERFLOW_ENTRIES) {
+        bit_release(overflow_used, (size_t)(r - overflow));
+        return;
+    }
+    uintptr_t at = (uintptr_t)r, first = (uintptr_t)&t->entry[0];
+    if (!t || at < first)
+        return;
+    size_t i = (at - first) / sizeof t->entry[0];
+    if (i < REQUESTS)
+        bit_release(t->used, i);
+}
+
+void request_append(struct request *r, char *text, uint16_t *len, size_t room, const void *p, size_t n)
+{
+    size_t free_room = room - *len;
+    if (n > free_room) {
+        n = free_room;
+        r->flags |= REQUEST_TRUNCATED;
+    }
+    memcpy(text + *len, p, n);
+    *len = (uint16_t)(*len + n);
+}
+
+void request_trim(char *text, uint16_t *len, bool cut)
+{
+    size_t n = *len;
+    while (n && (text[n - 1] == ' ' || text[n - 1] == '\t'))
+        n--;
+    if (cut) {
+        /* find the last lead byte among the last four; leave its character out if it is not whole */
+        for (size_t back = 1; back <= 4 && back <= n; back++) {
+            unsigned char c = (unsigned char)text[n - back];
+            if (c < 0x80)
+                break;
+            if (c < 0xc0)
+                continue;
+            size_t whole = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+            if (back < whole)
+                n -= back;
+            break;
+        }
+    }
+    *len = (uint16_t)n;
+}
+
+bool request_copy(const struct request *r, struct request *copy)
+{
+    uint32_t phase = atomic_load_explicit(&r->phase, memory_order_acquire);
+    if (phase == REQUEST_UNUSED || phase > REQUEST_FINISHED)
+        return false;
+    memcpy(copy, r, sizeof *copy);
+    atomic_store_explicit(&copy->phase, phase, memory_order_relaxed);
+#define FITS(field) (copy->field##_len <= sizeof copy->field)
+    return FITS(peer_path) && FITS(method) && FITS(target) && FITS(host) && FITS(user_agent) &&
+           FITS(forwarded) && FITS(x_forwarded_for) && FITS(x_forwarded_host) && FITS(x_forwarded_proto) &&
+           FITS(tracestate);
+#undef FITS
+}
+
+bool request_read(const struct request_table *t, unsigned i, struct request *copy)
+{
+    if (i >= REQUESTS || !(atomic_load_explicit(&t->used[i / 64], memory_order_acquire) >> i % 64 & 1))
+        return false;
+    return request_copy(&t->entry[i].request, copy);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * requests.h - requests in progress: enough of each, in shared memory, to write its span after its process
+ * died.
+ *
+ *                           [1]  [2]  [3]  [4]
+ * [1] request_claim      H   -    -    -    -     H: any thread, any signal handler; "-": may run beside it
+ * [2] request_release    H   -    X    -    -     X: not on the same entry
+ * [3] request_set_*      H   -    X    X    -     one writer an entry at a time: a half of its connection
+ * [4] request_read           -    -    -    -     any process; copies and checks, trusts nothing
+ *
+ * No allocation, no system call. An entry is written by the thread that reads the request until its head
+ * ends, then by whoever writes the response; the connection's list of requests hands it over.
+ */
+#ifndef FORKSPAN_ARENA_REQUESTS_H
+#define FORKSPAN_ARENA_REQUESTS_H
+
+#include "span/context.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REQUESTS 128u
+#define REQUEST_SIZE 2048u
+
+struct request_table; /* in shared memory */
+
+enum request_phase {
+    REQUEST_UNUSED,
+    REQUEST_HEAD,     /* its head is being read: no span if the process dies now */
+    REQUEST_OPEN,     /* sampled, being served: a span is owed */
+    REQUEST_FINISHED, /* its record has been committed as `record` */
+};
+
+enum request_flag {
+    REQUEST_TRUNCATED = 1, /* some field was longer than its room */
+    REQUEST_TARGET_DONE = 2,
+    REQUEST_TRACESTATE_CUT = 4,
+    REQUEST_BAD_TRACEPARENT = 8, /* a second one came in, or a malformed one */
+};
+
+/* A bounded string. Bytes as they came over the wire; the encoder makes them UTF-8. */
+#define REQUEST_TEXT(name, room)                                                                             \
+    uint16_t name##_len;                                                                                     \
+    char name[room]
+
+#define REQUEST_RECORD_SET 0x80000000u
+
+struct request {
+    _Atomic uint32_t phase;
+    /* Number of the ring record its span has | REQUEST_RECORD_SET, written between ring_reserve and
+     * ring_commit: who sweeps a dead owner's table looks whether that record was finished before it writes
+     * the span itself. */
+    _Atomic uint32_t record;
+    _Atomic uint16_t status; /* final status code, 0 before; set before the write that carries it */
+    uint8_t minor;           /* HTTP/1.minor */
+    uint8_t flags;
+    uint8_t peer_family; /* AF_INET, AF_INET6, AF_UNIX, else 0 */
+    uint8_t has_parent;
+    uint16_t peer_port;         /* host order */
+    uint64_t start_realtime_ns; /* anchor: end = start + monotonic difference */
+    uint64_t start_monotonic_ns;
+    struct span_context context;
+    uint8_t parent_span_id[8];
+    uint8_t peer[16];             /* AF_INET: 4 bytes, AF_INET6: 16 */
+    REQUEST_TEXT(peer_path, 106); /* AF_UNIX */
+    REQUEST_TEXT(method, 30);
+    REQUEST_TEXT(target, 510); /* its query redacted */
+    REQUEST_TEXT(host, 126);
+    REQUEST_TEXT(user_agent, 254);
+    REQUEST_TEXT(forwarded, 158);
+    REQUEST_TEXT(x_forwarded_for, 94);
+    REQUEST_TEXT(x_forwarded_host, 94);
+    REQUEST_TEXT(x_forwarded_proto, 14);
+    REQUEST_TEXT(tracestate, TRACESTATE_MAX);
+};
+
+/* Bytes of a table; layout.h leaves so much in each slot. */
+size_t request_table_size(void);
+void request_table_init(struct request_table *t);
+
+/* An entry of `t`, emptied, in phase REQUEST_HEAD; when `t` is full or NULL, one of this process's private
+ * overflow (its span is lost if the process dies; a full table is counted as COUNT_NO_ROOM). NULL when that
+ * is full, too. */
+struct request *request_claim(struct request_table *t);
+/* Gives it back. `t` as it was at the claim. NULL is fine. */
+void request_release(struct request_table *t, struct request *r);
+/* In a child: the private overflow's entries are the parent's. */
+void request_postfork_child(void);
+
+/* Appends to a text field; what has no room is left out and marked. */
+void request_append(struct request *r, char *text, uint16_t *len, size_t room, const void *p, size_t n);
+#define REQUEST_APPEND(r, field, p, n)                                                                       \
+    request_append((r), (r)->field, &(r)->field##_len, sizeof(r)->field, (p), (n))
+/* Ends a text field: trims blanks at its end, and half a UTF-8 character where `cut` says it was shortened.
+ */
+void request_trim(char *text, uint16_t *len, bool cut);
+#define REQUEST_TRIM(r, field)                                                                               \
+    request_trim((r)->field, &(r)->field##_len, (r)->field##_len == sizeof(r)->field)
+
+/* Copies entry `i` < REQUESTS if it is in use, every length checked; false where it is not, or nonsense. The
+ * owner may be alive and writing: of a live owner's entry only phase, status and times mean anything. */
+bool request_read(const struct request_table *t, unsigned i, struct request *copy);
+/* As request_read, of an entry at hand. */
+bool request_copy(const struct request *r, struct request *copy);
+
+#endif
