@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/http1.h"
+
+#include <string.h>
+
+enum state {
+    IDLE, /* before a message; empty lines are let pass */
+    METHOD,
+    BEFORE_TARGET,
+    TARGET,
+    AFTER_TARGET,
+    VERSION,      /* inside "HTTP/1." and its last digit */
+    VERSION_TOLD, /* response: status code follows */
+    STATUS,
+    LINE_REST,  /* request: blanks; response: the reason phrase */
+    LINE_LF,    /* request line: CR seen */
+    LINE_START, /* first byte of a header line, or of the empty line, or a folded line */
+    HEAD_LF,    /* empty line: CR seen */
+    NAME,
+    VALUE_BLANK, /* leading blanks of a value */
+    VALUE,
+    VALUE_CR,
+    SKIP_LINE, /* value of a header that nobody asked for */
+    HEAD_DONE, /* HEAD_END was returned */
+    BODY,
+    BODY_CLOSE,
+    CHUNK_SIZE,
+    CHUNK_EXTENSION,
+    CHUNK_SIZE_LF,
+    CHUNK_DATA,
+    CHUNK_END, /* CR LF, or LF, behind a chunk's bytes */
+    CHUNK_LF,
+    TRAILER, /* first byte of a trailer line */
+    TRAILER_REST,
+    TRAILER_LF,
+    END, /* MESSAGE_END is due */
+    UPGRADED_DUE,
+    UPGRADED,
+    LOST, /* NOT_HTTP */
+};
+
+enum flag {
+    IS_RESPONSE = 1,
+    HAS_LENGTH = 2,    /* a Content-Length was complete */
+    HAS_CODING = 4,    /* a Transfer-Encoding was there */
+    CHUNKED = 8,       /* and its last coding was chunked */
+    VALUE_OPEN = 16,   /* a value whose VALUE_END is due once the next line is known not to be folded */
+    DIGITS = 32,       /* digits of a number have been seen */
+    DIGITS_OVER = 64,  /* and blanks behind them */
+    LOST_AT_END = 128, /* bytes behind the body went by unseen */
+};
+
+#define CODING_BAD 0xff
+
+static const char version_text[] = "HTTP/1.";
+static const char chunked_text[] = "chunked";
+static const uint8_t blank[1] = {' '};
+
+static bool is_token(uint8_t c)
+{
+    static const uint32_t set[8] = {
+        0, 0x03ff6cfa /* !#$%&'*+-. 0-9 */, 0xc7fffffe /* A-Z ^_ */, 0x57ffffff /* ` a-z | ~ */, 0, 0, 0, 0};
+    return set[c >> 5] >> (c & 31) & 1;
+}
+
+static uint8_t lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+static bool is_alpha(uint8_t c)
+{
+    uint8_t l = c | 0x20;
+    return l >= 'a' && l <= 'z';
+}
+
+static uint8_t field_of(const uint8_t *name, size_t len)
+{
+    static const struct {
+        uint8_t len, field;
+        char name[18];
+    } fields[] = {
+        {4, HTTP1_HOST, "host"},
+        {7, HTTP1_UPGRADE, "upgrade"},
+        {9, HTTP1_FORWARDED, "forwarded"},
+        {10, HTTP1_USER_AGENT, "user-agent"},
+        {10, HTTP1_TRACESTATE, "tracestate"},
+        {10, HTTP1_CONNECTION, "connection"},
+        {11, HTTP1_TRACEPARENT, "traceparent"},
+        {14, HTTP1_CONTENT_LENGTH, "content-length"},
+        {15, HTTP1_X_FORWARDED_FOR, "x-forwarded-for"},
+        {16, HTTP1_X_FORWARDED_HOST, "x-forwarded-host"},
+        {17, HTTP1_X_FORWARDED_PROTO, "x-forwarded-proto"},
+        {17, HTTP1_TRANSFER_ENCODING, "transfer-encoding"},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (fields[i].len == len && memcmp(fields[i].name, name, len) == 0)
+            return fields[i].field;
+    return HTTP1_FIELD_OTHER;
+}
+
+static void message_begins(struct http1 *p)
+{
+    uint8_t keep = p->flags & IS_RESPONSE;
+    p->left = p->length = p->number = 0;
+    p->flags = keep;
+    p->count = p->coding = p->name_len = 0;
+    p->minor = 0;
+    p->status = 0;
+    p->field = HTTP1_FIELD_OTHER;
+}
+
+void http1_init_request(struct http1 *p)
+{
+    memset(p, 0, sizeof *p);
+    p->state = IDLE;
+}
+
+void http1_init_response(struct http1 *p)
+{
+    memset(p, 0, sizeof *p);
+    p->state = IDLE;
+    p->flags = IS_RESPONSE;
+}
+
+void http1_set_request_kind(struct http1 *p, enum http1_request_kind kind)
+{
+    p->kind = (uint8_t)kind;
+}
+
+bool http1_idle(const struct http1 *p)
+{
+    return p->state == IDLE;
+}
+
+bool http1_ends_at_close(const struct http1 *p)
+{
+    return p->state == BODY_CLOSE;
+}
+
+bool http1_final(const struct http1 *p)
+{
+    return p->state == LOST || p->state == UPGRADED;
+}
+
+void http1_skip_body(struct http1 *p, uint64_t n)
+{
+    if (n == 0)
+        return;
+    if ((p->state == BODY || p->state == CHUNK_DATA) && n <= p->left) {
+        p->left -= n;
+        if (p->left == 0)
+            p->state = p->state == BODY ? END : CHUNK_END;
+    } else if (p->state == BODY) {
+        p->left = 0;
+        p->flags |= LOST_AT_END;
+        p->state = END;
+    } else if (p->state != BODY_CLOSE && p->state != UPGRADED) {
+        p->state = LOST;
+    }
+}
+
+/* One more digit of p->number; false where it does not fit. */
+static bool number_add(struct http1 *p, unsigned base, unsigned digit)
+{
+    if (p->number > (UINT64_MAX - digit) / base)
+        return false;
+    p->number = p->number * base + digit;
+    p->flags |= DIGITS;
+    return true;
+}
+
+/* An element of a Content-Length list is complete: all must be there and equal. */
+static bool length_element(struct http1 *p)
+{
+    if (!(p->flags & DIGITS) || (p->flags & HAS_LENGTH && p->length != p->number))
+        return false;
+    p->length = p->number;
+    p->number = 0;
+    p->flags = (uint8_t)((p->flags | HAS_LENGTH) & ~(DIGITS | DIGITS_OVER));
+    return true;
+}
+
+/* An element of Transfer-Encoding is complete: the last one says how the body ends. */
+static void coding_element(struct http1 *p)
+{
+    if (p->coding != 0)
+        p->flags = (uint8_t)(p->coding == sizeof chunked_text - 1 ? p->flags | CHUNKED : p->flags & ~CHUNKED);
+    p->coding = 0;
+}
+
+/* Bytes of a framing header's value. */
+static bool framing_value(struct http1 *p, const uint8_t *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = s[i];
+        if (p->field == HTTP1_CONTENT_LENGTH) {
+            if (c >= '0' && c <= '9') {
+                if (p->flags & DIGITS_OVER || !number_add(p, 10, c - '0'))
+                    return false;
+            } else if (c == ',') {
+                if (!length_element(p))
+                    return false;
+            } else if (c == ' ' || c == '\t') {
+                if (p->flags & DIGITS)
+                    p->flags |= DIGITS_OVER;
+            } else {
+                return false;
+            }
+        } else if (c == ',') {
+            coding_element(p);
+        } else if (c == ' ' || c == '\t') {
+            if (p->coding != 0 && p->coding != sizeof chunked_text - 1)
+                p->coding = CODING_BAD;
+        } else if (p->coding < sizeof chunked_text - 1 && lower(c) == (uint8_t)chunked_text[p->coding]) {
+            p->coding++;
+        } else {
+            p->coding = CODING_BAD;
+        }
+    }
+    return true;
+}
+
+static bool framing_value_end(struct http1 *p)
+{
+    if (p->field == HTTP1_CONTENT_LENGTH)
+        return length_element(p);
+    coding_element(p);
+    return true;
+}
+
+static bool is_framing(const struct http1 *p)
+{
+    return p->field == HTTP1_CONTENT_LENGTH || p->field == HTTP1_TRANSFER_ENCODING;
+}
+
+/* How the message goes on behind its head. */
+static enum state after_head(struct http1 *p)
+{
+    bool response = p->flags & IS_RESPONSE;
+    if (response) {
+        if (p->status == 101)
+            return UPGRADED_DUE;
+        if (p->status < 200)
+            return IDLE;
+        if (p->kind == HTTP1_REQ_CONNECT && p->status < 300)
+            return UPGRADED_DUE;
+        if (p->kind == HTTP1_REQ_HEAD || p->status == 204 || p->status == 304)
+            return END;
+    }
+    if (p->flags & HAS_CODING) {
+        p->number = 0;
+        p->flags = (uint8_t)(p->flags & ~(DIGITS | DIGITS_OVER));
+        return p->flags & CHUNKED ? CHUNK_SIZE : BODY_CLOSE;
+    }
+    if (p->flags & HAS_LENGTH) {
+        p->left = p->length;
+        return p->left ? BODY : END;
+    }
+    return response ? BODY_CLOSE : END;
+}
+
+static enum http1_event lost(struct http1 *p, struct http1_slice *in)
+{
+    p->state = LOST;
+    in->p += in->len;
+    in->len = 0;
+    return HTTP1_NOT_HTTP;
+}
+
+static void take(struct http1_slice *in, size_t n)
+{
+    in->p += n;
+    in->len -= n;
+}
+
+/* States that go on without a byte. */
+static bool step_without_input(struct http1 *p, enum http1_event *event)
+{
+    switch (p->state) {
+    case HEAD_DONE:
+        p->state = (uint8_t)after_head(p);
+        return false;
+    case END:
+        p->state = p->flags & LOST_AT_END ? LOST : IDLE;
+        p->kind = HTTP1_REQ_PLAIN;
+        *event = HTTP1_MESSAGE_END;
+        return true;
+    case UPGRADED_DUE:
+        p->state = UPGRADED;
+        *event = HTTP1_UPGRADED;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Takes the bytes of a value up to its line's end; true: `out` is an event. */
+static bool value_bytes(struct http1 *p, struct http1_slice *in, struct http1_slice *out, bool *bad)
+{
+    size_t n = 0;
+    while (n < in->len && in->p[n] != '\r' && in->p[n] != '\n')
+        n++;
+    struct http1_slice piece = {in->p, n};
+    take(in, n);
+    if (in->len) {
+        p->state = *in->p == '\r' ? VALUE_CR : LINE_START;
+        take(in, 1);
+    }
+    if (!is_framing(p)) {
+        *out = piece;
+        return n != 0;
+    }
+    *bad = !framing_value(p, piece.p, piece.len);
+    return false;
+}
+
+enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http1_slice *out)
+{
+    out->p = blank;
+    out->len = 0;
+    for (;;) {
+        enum http1_event event;
+        if (step_without_input(p, &event))
+            return event;
+        if (p->state == LOST)
+            return lost(p, in);
+        if (p->state == UPGRADED || p->state == BODY_CLOSE)
+            take(in, in->len);
+        if (in->len == 0)
+            return HTTP1_NEED_MORE;
+        uint8_t c = *in->p;
+        switch ((enum state)p->state) {
+        case IDLE:
+            if (c == '\r' || c == '\n') {
+                take(in, 1);
+                break;
+            }
+            message_begins(p);
+            if (p->flags & IS_RESPONSE ? c != 'H' : !is_alpha(c))
+                return lost(p, in);
+            p->state = p->flags & IS_RESPONSE ? VERSION : METHOD;
+            return HTTP1_START;
+        case METHOD: {
+            size_t n = 0;
+            while (n < in->len && is_token(in->p[n]))
+                n++;
+            if (n) {
+                out->p = in->p;
+                out->len = n;
+                /* A "method" of 64 and more bytes is text or data, not HTTP. */
+                if (n > 63u - p->count)
+                    return lost(p, in);
+                p->count = (uint8_t)(p->count + n);
+                take(in, n);
+                return HTTP1_METHOD;
+            }
+            if (c != ' ')
+                return lost(p, in);
+            take(in, 1);
+            p->state = BEFORE_TARGET;
+            break;
+        }
+        case BEFORE_TARGET:
+            if (c == ' ') {
+                take(in, 1);
+                break;
+            }
+            if (c < ' ' || c == 0x7f)
+                return lost(p, in);
+            p->state = TARGET;
+            break;
+        case TARGET: {
+            size_t n = 0;
+            while (n < in->len && in->p[n] > ' ' && in->p[n] != 0x7f)
+                n++;
+            if (n) {
+                out->p = in->p;
+                out->len = n;
+                take(in, n);
+                return HTTP1_TARGET;
+            }
+            if (c != ' ')
+                return lost(p, in); /* also HTTP/0.9, which ends here */
+            take(in, 1);
+            p->count = 0;
+            p->state = AFTER_TARGET;
+            break;
+        }
+        case AFTER_TARGET:
+            if (c == ' ')
+                take(in, 1);
+            else
+                p->state = VERSION;
+            break;
+        case VERSION:
+            take(in, 1);
+            if (p->count < sizeof version_text - 1) {
+                if (c != (uint8_t)version_text[p->count++])
+                    return lost(p, in);
+                break;
+            }
+            if (c != '0' && c != '1')
+                return lost(p, in);
+            p->minor = c - '0';
+            p->count = 0;
+            p->state = p->flags & IS_RESPONSE ? VERSION_TOLD : LINE_REST;
+            return HTTP1_VERSION;
+        case VERSION_TOLD:
+            if (c != ' ')
+                return lost(p, in);
+            take(in, 1);
+            p->state = STATUS;
+            break;
+        case STATUS:
+            if (c == ' ' && p->count == 0) {
+                take(in, 1);
+                break;
+            }
+            if (c < '0' || c > '9')
+                return lost(p, in);
+            take(in, 1);
+            p->status = (uint16_t)(p->status * 10 + (c - '0'));
+            if (++p->count < 3)
+                break;
+            if (p->status < 100)
+                return lost(p, in);
+            p->state = LINE_REST;
+            return HTTP1_STATUS;
+        case LINE_REST:
+            if (p->flags & IS_RESPONSE) {
+                const uint8_t *lf = memchr(in->p, '\n', in->len);
+                if (p->count == 3 && c != ' ' && c != '\r' && c != '\n')
+                    return lost(p, in); /* a fourth digit, or anything glued to the code */
+                p->count = 0;
+                take(in, lf ? (size_t)(lf - in->p) + 1 : in->len);
+                if (lf)
+                    p->state = LINE_START;
+                break;
+            }
+            take(in, 1);
+            if (c == '\n')
+                p->state = LINE_START;
+            else if (c == '\r')
+                p->state = LINE_LF;
+            else if (c != ' ')
+                return lost(p, in);
+            break;
+        case LINE_LF:
+            if (c != '\n')
+                return lost(p, in);
+            take(in, 1);
+            p->state = LINE_START;
+            break;
+        case LINE_START:
+            if (c == ' ' || c == '\t') {
+                /* a folded line: the value goes on behind a blank */
+                if (p->flags & VALUE_OPEN) {
+                    p->state = VALUE_BLANK;
+                    if (is_framing(p)) {
+                        if (!framing_value(p, blank, 1))
+                            return lost(p, in);
+                        break;
+                    }
+                    out->p = blank;
+                    out->len = 1;
+                    return HTTP1_VALUE;
+                }
+                p->state = SKIP_LINE;
+                break;
+            }
+            if (p->flags & VALUE_OPEN) {
+                p->flags = (uint8_t)(p->flags & ~VALUE_OPEN);
+                if (!is_framing(p))
+                    return HTTP1_VALUE_END;
+                if (!framing_value_end(p))
+                    return lost(p, in);
+            }
+            if (c == '\r' || c == '\n') {
+                take(in, 1);
+                if (c == '\r') {
+                    p->state = HEAD_LF;
+                    break;
+                }
+                p->state = HEAD_DONE;
+                return HTTP1_HEAD_END;
+            }
+            p->name_len = 0;
+            p->state = NAME;
+            break;
+        case HEAD_LF:
+            if (c != '\n')
+                return lost(p, in);
+            take(in, 1);
+            p->state = HEAD_DONE;
+            return HTTP1_HEAD_END;
+        case NAME:
+            take(in, 1);
+            if (c == '\n') {
+                p->state = LINE_START; /* a line without a colon: let pass */
+            } else if (c == ':') {
+                while (p->name_len && p->name_len < HTTP1_NAME_ROOM && p->name[p->name_len - 1] == ' ')
+                    p->name_len--;
+                p->field = p->name_len < HTTP1_NAME_ROOM ? field_of(p->name, p->name_len) : HTTP1_FIELD_OTHER;
+                if (p->field == HTTP1_FIELD_OTHER || p->field == HTTP1_CONNECTION ||
+                    p->field == HTTP1_UPGRADE) {
+                    p->state = SKIP_LINE;
+                    break;
+                }
+                p->flags = (uint8_t)((p->flags | VALUE_OPEN) & ~(DIGITS | DIGITS_OVER));
+                p->number = 0;
+                p->coding = 0;
+                if (p->field == HTTP1_TRANSFER_ENCODING)
+                    p->flags |= HAS_CODING;
+                p->state = VALUE_BLANK;
+            } else if (p->name_len < HTTP1_NAME_ROOM) {
+                p->name[p->name_len++] = c == '\t' ? ' ' : lower(c);
+            }
+            break;
+        case VALUE_BLANK:
+            if (c == ' ' || c == '\t')
+                take(in, 1);
+            else
+                p->state = VALUE;
+            break;
+        case VALUE: {
+            bool bad = false;
+            if (value_bytes(p, in, out, &bad))
+                return HTTP1_VALUE;
+            if (bad)
+                return lost(p, in);
+            break;
+        }
+        case VALUE_CR:
+            if (c == '\n') {
+                take(in, 1);
+                p->state = LINE_START;
+                break;
+            }
+            /* A bare CR within a value counts as a blank (RFC 9112, 2.2). */
+            p->state = VALUE;
+            if (is_framing(p)) {
+                if (!framing_value(p, blank, 1))
+                    return lost(p, in);
+                break;
+            }
+            out->p = blank;
+            out->len = 1;
+            return HTTP1_VALUE;
+        case SKIP_LINE:
+        case TRAILER_REST:
+        case CHUNK_EXTENSION: {
+            const uint8_t *lf = memchr(in->p, '\n', in->len);
+            take(in, lf ? (size_t)(lf - in->p) + 1 : in->len);
+            if (!lf)
+                break;
+            if (p->state == SKIP_LINE)
+                p->state = LINE_START;
+            else if (p->state == TRAILER_REST)
+                p->state = TRAILER;
+            else
+                p->state = p->left ? CHUNK_DATA : TRAILER;
+            break;
+        }
+        case BODY:
+        case CHUNK_DATA: {
+            size_t n = in->len < p->left ? in->len : (size_t)p->left;
+            take(in, n);
+            p->left -= n;
+            if (p->left == 0)
+                p->state = p->state == BODY ? END : CHUNK_END;
+            break;
+        }
+        case CHUNK_SIZE: {
+            unsigned digit = c >= '0' && c <= '9' ? c - 0u - '0'
+                             : is_alpha(c)        ? (c | 0x20u) - 'a' + 10u
+                                                  : 16u;
+            if (digit < 16) {
+                if (!number_add(p, 16, digit))
+                    return lost(p, in);
+                take(in, 1);
+                break;
+            }
+            if (!(p->flags & DIGITS) || (c != ';' && c != ' ' && c != '\t' && c != '\r' && c != '\n'))
+                return lost(p, in);
+            p->left = p->number;
+            p->number = 0;
+            p->flags = (uint8_t)(p->flags & ~DIGITS);
+            p->state = c == '\r' ? CHUNK_SIZE_LF : CHUNK_EXTENSION;
+            if (c == '\r')
+                take(in, 1);
+            break;
+        }
+        case CHUNK_SIZE_LF:
+            if (c != '\n')
+                return lost(p, in);
+            take(in, 1);
+            p->state = p->left ? CHUNK_DATA : TRAILER;
+            break;
+        case CHUNK_END:
+        case CHUNK_LF:
+            if (c == '\n')
+                p->state = CHUNK_SIZE;
+            else if (c == '\r' && p->state == CHUNK_END)
+                p->state = CHUNK_LF;
+            else
+                return lost(p, in);
+            take(in, 1);
+            break;
+        case TRAILER:
+            if (c == '\r' || c == '\n') {
+                take(in, 1);
+                p->state = c == '\r' ? TRAILER_LF : END;
+            } else {
+                p->state = TRAILER_REST;
+            }
+            break;
+        case TRAILER_LF:
+            if (c != '\n')
+                return lost(p, in);
+            take(in, 1);
+            p->state = END;
+            break;
+        case BODY_CLOSE:
+        case HEAD_DONE:
+        case END:
+        case UPGRADED_DUE:
+        case UPGRADED:
+        case LOST:
+            break; /* dealt with above */
+        }
+    }
+}
