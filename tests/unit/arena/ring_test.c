@@ -37,11 +37,17 @@ static bool put(const void *bytes, uint32_t len)
     return true;
 }
 
+static unsigned
+    overlaps; /* batches that do not begin where the one before ended: a record in two, or in none */
+
 /* Seals and takes everything; returns how many whole records, and the sum of their first words. */
 static unsigned take_all(bool over_torn, uint64_t *sum)
 {
     unsigned n = 0;
     struct sealed batch;
+    static ring_at last;
+    if (ring_queued(ring) == 0 || at_number(last) == 0)
+        last = atomic_load(&ring->tail);
     for (;;) {
         queue_lock();
         queue_seal(&arena, slot, 7, over_torn);
@@ -49,6 +55,8 @@ static unsigned take_all(bool over_torn, uint64_t *sum)
         queue_unlock();
         if (!any)
             return n;
+        overlaps += at_number(batch.from) != at_number(last);
+        last = batch.to;
         for (ring_at at = batch.from; at_number(at) != at_number(batch.to); at = ring_next(at)) {
             struct ring_record record;
             if (ring_peek(ring, &arena.shape, at, &record) != RING_RECORD)
@@ -215,4 +223,5 @@ Test(ring, many_producers_and_two_sealers_lose_and_double_nothing)
     cr_assert_eq(n, atomic_load(&stored));
     cr_assert_eq(sum, atomic_load(&stored_sum));
     cr_assert_eq(n + atomic_load(&ring->dropped), want);
+    cr_assert_eq(overlaps, 0, "%u batches overlap or leave records out", overlaps);
 }
