@@ -18,13 +18,13 @@ enum sampler_kind { SAMPLER_ALWAYS_ON, SAMPLER_ALWAYS_OFF, SAMPLER_RATIO };
 enum { INSTRUMENT_HTTP = 1, INSTRUMENT_FASTCGI = 2, INSTRUMENT_UWSGI = 4 };
 
 struct config {
-    bool disabled; /* OTEL_SDK_DISABLED, or exporter none: no spans, no thread */
+    bool disabled;            /* OTEL_SDK_DISABLED, or exporter none: no spans, no thread */
     const char *service_name; /* OTEL_SERVICE_NAME, or NULL */
     /* OTEL_RESOURCE_ATTRIBUTES, decoded */
     struct config_attribute {
         const char *key;
         const char *value;
-    } *resource;
+    } * resource;
     size_t n_resource;
     int log_level; /* 0 none, 1 error, 2 warn, 3 info, 4 debug, 5 trace */
     enum sampler_kind sampler;
@@ -34,7 +34,8 @@ struct config {
     /* batch span processor */
     uint32_t schedule_delay_ms, export_timeout_ms, max_queue, max_batch;
     /* limits; UINT32_MAX = none */
-    uint32_t attribute_length, attribute_count, event_count, link_count, event_attribute_count, link_attribute_count;
+    uint32_t attribute_length, attribute_count, event_count, link_count, event_attribute_count,
+        link_attribute_count;
     const char **known_methods; /* NULL-terminated */
     struct exporter_config exporter;
     /* our own */
@@ -50,9 +51,11 @@ struct config {
 /* Constructor only: copies OTEL_*, FORKSPAN_* out of environ. Allocates at most one mapping, and none where
  * nothing is set. */
 void config_capture(char **environ_now);
-/* The parsed configuration; parses and warns once a process tree (the first caller, before any thread of ours).
- * Not in a signal handler the first time. Never NULL. */
+/* The parsed configuration; parses and warns once a process tree (the first caller, before any thread of
+ * ours). Not in a signal handler the first time. Never NULL. */
 const struct config *config_get(void);
+/* As config_get(), but NULL before the first config_get(). */
+const struct config *config_parsed(void);
 /* Tests: parses the given NAME=value list into a fresh struct; warnings go to `warn`. */
 const struct config *config_parse(char **env, void (*warn)(const char *line));
 

@@ -32,6 +32,9 @@ void generation_init(void)
 void generation_renew(void)
 {
     uint64_t next = atomic_fetch_add(&last, 1) + 1;
+    /* where nothing wipes the page, the parent's key is still there */
+    for (int i = 0; i < 3; i++)
+        atomic_store(&generation_page->id_key[i], 0);
     atomic_store(&generation_page->id_ready, 0);
     atomic_store(&generation_page->generation, next);
 }

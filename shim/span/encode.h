@@ -42,8 +42,8 @@ struct span_head {
     uint32_t dropped_attributes;
 };
 
-/* Opens field 2 of ScopeSpans with room for its length, writes everything of `h`; then the caller adds attributes
- * (field 9, by wire_key_*), then span_close() sets the length. Returns the start of the record. */
+/* Opens field 2 of ScopeSpans with room for its length, writes everything of `h`; then the caller adds
+ * attributes (field 9, by wire_key_*), then span_close() sets the length. Returns the start of the record. */
 uint8_t *span_open(struct wire *w, const struct span_head *h);
 /* Returns the record's length (and moves it so that the length prefix is minimal-or-padded varint). */
 size_t span_close(struct wire *w, uint8_t *start);

@@ -8,6 +8,7 @@
 #include "span/context.h"
 
 /* True if a span with this trace id and parent (invalid: root) is to be recorded and sampled. Any handler. */
-bool sampler_decide(const struct config *config, const struct span_context *parent, const uint8_t trace_id[16]);
+bool sampler_decide(const struct config *config, const struct span_context *parent,
+                    const uint8_t trace_id[16]);
 
 #endif

@@ -20,7 +20,8 @@ void span_set_double(struct span *s, const char *key, double value);
 void span_set_bool(struct span *s, const char *key, bool value);
 void span_set_status(struct span *s, enum span_status status, const char *description);
 const struct span_context *span_get_context(const struct span *s);
-/* Ends the span and queues it; the handle is gone. In a child, a span of the parent's is dropped. NULL is fine. */
+/* Ends the span and queues it; the handle is gone. In a child, a span of the parent's is dropped. NULL is
+ * fine. */
 void span_end(struct span *s);
 
 #endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/config.h"
+#include "config/attributes.h"
+#include "config/capture.h"
+#include "config/otlp.h"
+#include "log.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/mman.h>
+
+enum { MEMORY = 256 * 1024 };
+
+static void sampler(struct parse *p, struct config *c)
+{
+    static const char *const names[] = {"always_on",
+                                        "always_off",
+                                        "traceidratio",
+                                        "parentbased_always_on",
+                                        "parentbased_always_off",
+                                        "parentbased_traceidratio",
+                                        NULL};
+    int which = parse_choice(p, "OTEL_TRACES_SAMPLER", names, 3);
+    c->parent_based = which >= 3;
+    c->sampler = (enum sampler_kind)(which % 3);
+    c->ratio = 1.0;
+    const char *arg = parse_text(p, "OTEL_TRACES_SAMPLER_ARG");
+    if (arg && c->sampler == SAMPLER_RATIO && !parse_ratio(arg, &c->ratio)) {
+        c->ratio = 1.0;
+        parse_warn(p, "OTEL_TRACES_SAMPLER_ARG=%.60s is not a number from 0 to 1: taken as 1", arg);
+    }
+}
+
+static void propagators(struct parse *p, struct config *c)
+{
+    c->propagate_tracecontext = c->propagate_baggage = true;
+    const char **list = parse_list(p, "OTEL_PROPAGATORS");
+    if (!list)
+        return;
+    c->propagate_tracecontext = c->propagate_baggage = false;
+    bool none = false;
+    for (const char **name = list; *name; name++) {
+        if (strcasecmp(*name, "tracecontext") == 0)
+            c->propagate_tracecontext = true;
+        else if (strcasecmp(*name, "baggage") == 0)
+            c->propagate_baggage = true;
+        else if (strcasecmp(*name, "b3") == 0)
+            c->propagate_b3 = true;
+        else if (strcasecmp(*name, "b3multi") == 0)
+            c->propagate_b3multi = true;
+        else if (strcasecmp(*name, "none") == 0)
+            none = true;
+        else
+            parse_warn(p, "OTEL_PROPAGATORS: %.60s is not known here and left out", *name);
+    }
+    if (none && list[1])
+        parse_warn(p, "OTEL_PROPAGATORS: none does not go with others and is left out");
+}
+
+static void exporters(struct parse *p, struct config *c)
+{
+    c->exporter.kind = EXPORTER_OTLP;
+    const char **list = parse_list(p, "OTEL_TRACES_EXPORTER");
+    bool chosen = false;
+    for (const char **name = list; name && *name; name++) {
+        static const char *const names[] = {"none", "otlp", "console", "otlp/stdout"};
+        size_t k = 0;
+        while (k < 4 && strcasecmp(*name, names[k]) != 0)
+            k++;
+        if (k == 4)
+            parse_warn(p, "OTEL_TRACES_EXPORTER: %.60s is not known here and left out", *name);
+        else if (k == 0 || !chosen) {
+            c->exporter.kind = (enum exporter_kind)k;
+            chosen = true;
+            if (k == 0 && list[1])
+                parse_warn(p, "OTEL_TRACES_EXPORTER: none does not go with others; none it is");
+            if (k == 0)
+                return;
+        } else
+            parse_warn(p, "OTEL_TRACES_EXPORTER: one exporter at a time; %.60s is left out", *name);
+    }
+}
+
+static void batch(struct parse *p, struct config *c)
+{
+    c->schedule_delay_ms = parse_integer(p, "OTEL_BSP_SCHEDULE_DELAY", 0, 5000);
+    c->export_timeout_ms = parse_integer(p, "OTEL_BSP_EXPORT_TIMEOUT", 0, 30000);
+    c->max_queue = parse_integer(p, "OTEL_BSP_MAX_QUEUE_SIZE", 1, 2048);
+    if (c->max_queue > 1u << 20) {
+        parse_warn(p, "OTEL_BSP_MAX_QUEUE_SIZE: %u is more than a ring can hold: 1048576 is used",
+                   c->max_queue);
+        c->max_queue = 1u << 20;
+    }
+    c->max_batch =
+        parse_integer(p, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, c->max_queue < 512 ? c->max_queue : 512);
+    if (c->max_batch > c->max_queue) {
+        parse_warn(p, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE: %u is more than the queue holds: the default is used",
+                   c->max_batch);
+        c->max_batch = c->max_queue < 512 ? c->max_queue : 512;
+    }
+}
+
+static void limits(struct parse *p, struct config *c)
+{
+    uint32_t length = parse_integer(p, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0, UINT32_MAX);
+    uint32_t number = parse_integer(p, "OTEL_ATTRIBUTE_COUNT_LIMIT", 0, 128);
+    c->attribute_length = parse_integer(p, "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0, length);
+    c->attribute_count = parse_integer(p, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", 0, number);
+    c->event_count = parse_integer(p, "OTEL_SPAN_EVENT_COUNT_LIMIT", 0, 128);
+    c->link_count = parse_integer(p, "OTEL_SPAN_LINK_COUNT_LIMIT", 0, 128);
+    c->event_attribute_count = parse_integer(p, "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", 0, 128);
+    c->link_attribute_count = parse_integer(p, "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", 0, 128);
+}
+
+static void own(struct parse *p, struct config *c)
+{
+    static const char *known[] = {"CONNECT", "DELETE", "GET",   "HEAD",  "OPTIONS", "PATCH",
+                                  "POST",    "PUT",    "QUERY", "TRACE", NULL};
+    static const char *const levels[] = {"none", "error", "warn", "info", "debug", "trace", NULL};
+    static const char *const respawn[] = {"lazy", "eager", NULL};
+    c->log_level = parse_choice(p, "OTEL_LOG_LEVEL", levels, 3);
+    const char **methods = parse_list(p, "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS");
+    c->known_methods = methods ? methods : known;
+    c->instrument = INSTRUMENT_HTTP | INSTRUMENT_FASTCGI | INSTRUMENT_UWSGI;
+    const char **instrument = parse_list(p, "FORKSPAN_INSTRUMENT");
+    if (instrument) {
+        c->instrument = 0;
+        for (; *instrument; instrument++) {
+            if (strcasecmp(*instrument, "http") == 0)
+                c->instrument |= INSTRUMENT_HTTP;
+            else if (strcasecmp(*instrument, "fastcgi") == 0)
+                c->instrument |= INSTRUMENT_FASTCGI;
+            else if (strcasecmp(*instrument, "uwsgi") == 0)
+                c->instrument |= INSTRUMENT_UWSGI;
+            else if (strcasecmp(*instrument, "none") != 0)
+                parse_warn(p, "FORKSPAN_INSTRUMENT: %.60s is not known and left out", *instrument);
+        }
+    }
+    c->respawn_eager = parse_choice(p, "FORKSPAN_RESPAWN", respawn, 0) == 1;
+    c->fork_wait_ms = parse_integer(p, "FORKSPAN_FORK_WAIT", 0, 200);
+    c->exit_flush_ms = parse_integer(p, "FORKSPAN_EXIT_FLUSH", 0, 1000);
+    c->workers = parse_integer(p, "FORKSPAN_WORKERS", 1, 128);
+    c->log_path = parse_text(p, "FORKSPAN_LOG");
+    c->only = parse_list(p, "FORKSPAN_ONLY");
+    c->exclude = parse_list(p, "FORKSPAN_EXCLUDE");
+    c->trust_forwarded = parse_bool(p, "FORKSPAN_TRUST_FORWARDED", true);
+    c->propagate = parse_bool(p, "FORKSPAN_PROPAGATE", true);
+    c->exporter.file = parse_text(p, "FORKSPAN_FILE");
+    c->exporter.console_stderr = parse_bool(p, "FORKSPAN_CONSOLE_STDERR", false);
+}
+
+const struct config *config_parse(char **env, void (*warn)(const char *line))
+{
+    char *memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        static const struct config off = {.disabled = true};
+        return &off;
+    }
+    struct parse p = {.env = env, .warn = warn, .memory = memory, .memory_end = memory + MEMORY};
+    struct config *c = parse_alloc(&p, sizeof *c);
+    c->disabled = parse_bool(&p, "OTEL_SDK_DISABLED", false);
+    c->service_name = parse_text(&p, "OTEL_SERVICE_NAME");
+    config_attributes(&p, c);
+    propagators(&p, c);
+    sampler(&p, c);
+    batch(&p, c);
+    limits(&p, c);
+    exporters(&p, c);
+    config_otlp(&p, &c->exporter);
+    own(&p, c);
+    c->exporter.schema_url = "https://opentelemetry.io/schemas/1.44.0";
+    if (parse_text(&p, "OTEL_CONFIG_FILE"))
+        parse_warn(&p, "OTEL_CONFIG_FILE is not honoured: forkspan reads the other OTEL_ variables");
+    return c;
+}
+
+static const struct config *_Atomic parsed;
+
+static void warn_user(const char *line)
+{
+    log_warn("%s", line);
+}
+
+const struct config *config_get(void)
+{
+    const struct config *c = atomic_load_explicit(&parsed, memory_order_acquire);
+    if (__builtin_expect(c != NULL, 1))
+        return c;
+    c = config_parse(config_captured(), warn_user);
+    const struct config *none = NULL;
+    return atomic_compare_exchange_strong(&parsed, &none, c) ? c : none;
+}
+
+const struct config *config_parsed(void)
+{
+    return atomic_load_explicit(&parsed, memory_order_acquire);
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "span/encode.h"
+
+#include <string.h>
+
+enum { LENGTH_BYTES = 3 }; /* a length of up to 2 MiB, written padded so that nothing is moved afterwards */
+
+static size_t varint_size(uint64_t v)
+{
+    return ((size_t)(63 - __builtin_clzll(v | 1)) * 9 + 73) / 64;
+}
+
+static bool room(struct wire *w, size_t n)
+{
+    if (!w->over && n <= (size_t)(w->end - w->p))
+        return true;
+    w->over = true;
+    return false;
+}
+
+static void put_varint(struct wire *w, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *w->p++ = (uint8_t)(v | 0x80);
+    *w->p++ = (uint8_t)v;
+}
+
+static void put_padded(uint8_t *p, size_t v)
+{
+    p[0] = (uint8_t)(v | 0x80);
+    p[1] = (uint8_t)(v >> 7 | 0x80);
+    p[2] = (uint8_t)(v >> 14);
+}
+
+static void put_fixed64(struct wire *w, uint64_t v)
+{
+    memcpy(w->p, &v, 8); /* both of our machines are little-endian */
+    w->p += 8;
+}
+
+/* How long the valid UTF-8 sequence at s is, 0 if there is none. */
+static size_t utf8_sequence(const uint8_t *s, const uint8_t *end)
+{
+    uint8_t c = *s;
+    if (c < 0x80)
+        return 1;
+    size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+    if (c < 0xc2 || c > 0xf4 || (size_t)(end - s) < n)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((c == 0xe0 && s[1] < 0xa0) || (c == 0xed && s[1] > 0x9f) || (c == 0xf0 && s[1] < 0x90) ||
+        (c == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+static bool ascii(const uint8_t *s, size_t len)
+{
+    uint64_t bits = 0, word;
+    for (; len >= 8; s += 8, len -= 8) {
+        memcpy(&word, s, 8);
+        bits |= word;
+    }
+    while (len--)
+        bits |= *s++;
+    return (bits & UINT64_C(0x8080808080808080)) == 0;
+}
+
+static size_t utf8_size(const uint8_t *s, size_t len)
+{
+    if (ascii(s, len))
+        return len;
+    size_t size = 0;
+    for (const uint8_t *end = s + len; s < end;) {
+        size_t n = utf8_sequence(s, end);
+        size += n ? n : 3;
+        s += n ? n : 1;
+    }
+    return size;
+}
+
+static void put_utf8(struct wire *w, const uint8_t *s, size_t len, size_t size)
+{
+    if (size == len && ascii(s, len)) {
+        memcpy(w->p, s, len);
+        w->p += len;
+        return;
+    }
+    for (const uint8_t *end = s + len; s < end;) {
+        size_t n = utf8_sequence(s, end);
+        if (n) {
+            memcpy(w->p, s, n);
+            w->p += n;
+            s += n;
+        } else {
+            memcpy(w->p, "\xef\xbf\xbd", 3);
+            w->p += 3;
+            s++;
+        }
+    }
+}
+
+/* Field `field` of type string, with its tag. */
+static void put_string(struct wire *w, uint8_t tag, const uint8_t *s, size_t len)
+{
+    size_t size = utf8_size(s, len);
+    if (!room(w, size + 12))
+        return;
+    *w->p++ = tag;
+    put_varint(w, size);
+    put_utf8(w, s, len, size);
+}
+
+/* Opens field 9 (KeyValue) with its key and the head of an AnyValue of value_size bytes; false without room.
+ */
+static bool put_key(struct wire *w, const char *key, size_t value_size)
+{
+    size_t key_len = strlen(key);
+    size_t value = 1 + varint_size(value_size) + value_size;
+    size_t pair = 1 + varint_size(key_len) + key_len + value;
+    if (!room(w, pair + 12))
+        return false;
+    *w->p++ = 0x4a; /* attributes = 9 */
+    put_varint(w, pair);
+    *w->p++ = 0x0a; /* key = 1 */
+    put_varint(w, key_len);
+    memcpy(w->p, key, key_len);
+    w->p += key_len;
+    *w->p++ = 0x12; /* value = 2 */
+    put_varint(w, value_size);
+    return true;
+}
+
+void wire_key_string(struct wire *w, const char *key, const uint8_t *value, size_t len)
+{
+    size_t size = utf8_size(value, len);
+    if (!put_key(w, key, 1 + varint_size(size) + size))
+        return;
+    *w->p++ = 0x0a; /* string_value = 1: written also when empty */
+    put_varint(w, size);
+    put_utf8(w, value, len, size);
+}
+
+void wire_key_int(struct wire *w, const char *key, int64_t value)
+{
+    if (!put_key(w, key, 1 + varint_size((uint64_t)value)))
+        return;
+    *w->p++ = 0x18; /* int_value = 3 */
+    put_varint(w, (uint64_t)value);
+}
+
+void wire_key_double(struct wire *w, const char *key, double value)
+{
+    if (!put_key(w, key, 9))
+        return;
+    *w->p++ = 0x21; /* double_value = 4 */
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    put_fixed64(w, bits);
+}
+
+void wire_key_bool(struct wire *w, const char *key, bool value)
+{
+    if (!put_key(w, key, 2))
+        return;
+    *w->p++ = 0x10; /* bool_value = 2 */
+    *w->p++ = value;
+}
+
+size_t span_room(const struct span_head *h)
+{
+    return 120 + 3 * h->name_len + h->tracestate_len +
+           (h->status_message ? 3 * strlen(h->status_message) : 0);
+}
+
+uint8_t *span_open(struct wire *w, const struct span_head *h)
+{
+    uint8_t *start = w->p;
+    if (!room(w, span_room(h)))
+        return start;
+    *w->p++ = 0x12; /* ScopeSpans.spans = 2 */
+    w->p += LENGTH_BYTES;
+    *w->p++ = 0x0a, *w->p++ = 16; /* trace_id = 1 */
+    memcpy(w->p, h->ctx.trace_id, 16);
+    w->p += 16;
+    *w->p++ = 0x12, *w->p++ = 8; /* span_id = 2 */
+    memcpy(w->p, h->ctx.span_id, 8);
+    w->p += 8;
+    if (h->tracestate_len)
+        put_string(w, 0x1a, h->tracestate, h->tracestate_len);
+    if (h->has_parent) {
+        *w->p++ = 0x22, *w->p++ = 8; /* parent_span_id = 4 */
+        memcpy(w->p, h->parent_span_id, 8);
+        w->p += 8;
+    }
+    put_string(w, 0x2a, (const uint8_t *)h->name, h->name_len);
+    *w->p++ = 0x30, *w->p++ = h->kind;
+    *w->p++ = 0x39; /* start_time_unix_nano = 7, fixed64 */
+    put_fixed64(w, h->start_ns);
+    *w->p++ = 0x41;
+    put_fixed64(w, h->end_ns < h->start_ns ? h->start_ns : h->end_ns);
+    if (h->dropped_attributes) {
+        *w->p++ = 0x50;
+        put_varint(w, h->dropped_attributes);
+    }
+    if (h->status) {
+        size_t message = h->status_message && h->status == 2 ? strlen(h->status_message) : 0;
+        size_t size = message ? utf8_size((const uint8_t *)h->status_message, message) : 0;
+        *w->p++ = 0x7a; /* status = 15 */
+        put_varint(w, 2 + (size ? 1 + varint_size(size) + size : 0));
+        if (size) {
+            *w->p++ = 0x12;
+            put_varint(w, size);
+            put_utf8(w, (const uint8_t *)h->status_message, message, size);
+        }
+        *w->p++ = 0x18, *w->p++ = h->status;
+    }
+    uint32_t flags = h->ctx.flags | 0x100u | (h->has_parent && h->parent_remote ? 0x200u : 0);
+    *w->p++ = 0x85, *w->p++ = 0x01; /* flags = 16, fixed32 */
+    memcpy(w->p, &flags, 4);
+    w->p += 4;
+    return start;
+}
+
+size_t span_close(struct wire *w, uint8_t *start)
+{
+    if (w->over)
+        return 0;
+    put_padded(start + 1, (size_t)(w->p - start) - 1 - LENGTH_BYTES);
+    return (size_t)(w->p - start);
+}
