@@ -50,6 +50,8 @@ state() {
     echo "${line%% *}"
 }
 state_is() { [[ $(state "$1") == "$2" ]]; }
+# ended PID: gone, or a zombie that its parent has not looked at yet
+ended() { [[ $(state "$1") == @(gone|Z) ]]; }
 child_of() { tr -d " " <"/proc/$1/task/$1/children"; }
 
 plan() { echo "1..$count"; }

@@ -38,10 +38,11 @@ static int shell(char **command)
     for (int status; waitpid(job, &status, WUNTRACED) == job;) {
         tcsetpgrp(STDIN_FILENO, getpgrp());
         if (WIFSTOPPED(status)) {
-            printf("[stopped %d]\n", WSTOPSIG(status));
-            fflush(stdout);
+            /* said last: a key typed on hearing it is for the job */
             tcsetpgrp(STDIN_FILENO, job);
             kill(-job, SIGCONT);
+            printf("[stopped %d]\n", WSTOPSIG(status));
+            fflush(stdout);
         } else {
             if (WIFSIGNALED(status))
                 printf("[killed %d]\n", WTERMSIG(status));
