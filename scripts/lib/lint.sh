@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Sourced by scripts/test: checks that read the source and run nothing.
+
+# Tracked files and those about to be, so that a check before a commit sees what the commit would bring.
+sources() { git ls-files -co --exclude-standard -- "$@" | while IFS= read -r file; do [[ ! -e $file ]] || printf '%s\n' "$file"; done; }
+
+format_check() {
+    local files
+    mapfile -t files < <(sources '*.c' '*.h')
+    try "clang-format: all ${#files[@]} files are formatted" clang-format --dry-run -Werror "${files[@]}"
+}
+
+licence_check() {
+    local without
+    without=$(sources | grep -vE '(^|/)(LICENSE|go\.sum|\.gitignore|\.gitkeep)$|\.(json|png|svg|bin)$|corpus/' |
+        xargs -d '\n' grep -LI 'SPDX-License-Identifier: Apache-2.0' || true)
+    printf '%s\n' "$without" >"$log/spdx"
+    if [[ -z $without ]]; then ok "every file has its SPDX line"; else not_ok "every file has its SPDX line" "$log/spdx"; fi
+}
+
+cppcheck_check() {
+    try "cppcheck is clean" cppcheck --quiet --error-exitcode=1 --enable=warning,portability,performance \
+        --inline-suppr --suppress=missingIncludeSystem --suppress=unknownMacro --std=c11 -j 2 -D__linux__ -D__x86_64__ \
+        -D_GNU_SOURCE -DFORKSPAN_VERSION='"0"' -I shim -I exporter -I include shim exporter cli bench
+}
+
+tidy_check() {
+    local files
+    if [[ ! -e build-test/compile_commands.json ]]; then
+        not_ok "clang-tidy is clean (no compile_commands.json: the build did not configure)"
+        return 0
+    fi
+    mapfile -t files < <(/usr/bin/python3 - <<'P'
+import json, os
+seen = set()
+for entry in json.load(open("build-test/compile_commands.json")):
+    path = os.path.relpath(os.path.join(entry["directory"], entry["file"]))
+    if path.endswith(".c") and not path.startswith(("build", "..")) and path.split("/")[0] in ("shim", "exporter", "cli"):
+        seen.add(path)
+print("\n".join(sorted(seen)))
+P
+    )
+    # shellcheck disable=SC2016
+    try "clang-tidy is clean (${#files[@]} files)" bash -c \
+        'printf "%s\n" "$@" | xargs -d "\n" -P "$(nproc)" -n 4 clang-tidy -p build-test --quiet --warnings-as-errors="*"' \
+        tidy "${files[@]}"
+}
+
+lint() {
+    format_check
+    licence_check
+    cppcheck_check
+    tidy_check
+}
