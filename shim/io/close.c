@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where connections end. The bookkeeping comes before the real call: right after it the number may be another
+ * thread's.
+ */
+#include "io/close.h"
+#include "io/connection.h"
+#include "io/export.h"
+#include "next.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <linux/close_range.h>
+#include <unistd.h>
+
+static __attribute__((noinline)) int watched_close(int fd)
+{
+    connection_gone(fd);
+    return __close(fd);
+}
+
+EXPORT int close(int fd)
+{
+    if (__builtin_expect(!connection_close_watched(fd), 1))
+        return __close(fd);
+    return watched_close(fd);
+}
+
+void close_by_syscall(long fd)
+{
+    if (connection_close_watched((int)fd))
+        connection_gone((int)fd);
+}
+
+void *syscall_next_function;
+
+void syscall_resolve(void)
+{
+    int saved = errno;
+    syscall_next_function = dlsym(RTLD_NEXT, "syscall");
+    errno = saved;
+}
+
+EXPORT int shutdown(int fd, int how)
+{
+    int rc = NEXT(shutdown)(fd, how);
+    if (rc == 0 && how != SHUT_RD && connection_write_watched(fd))
+        connection_shut(fd);
+    return rc;
+}
+
+EXPORT int dup2(int from, int to)
+{
+    int rc = NEXT(dup2)(from, to);
+    /* after it: the number stays taken, and a call that fails has closed nothing */
+    if (rc >= 0 && from != to && connection_close_watched(to))
+        connection_gone(to);
+    return rc;
+}
+
+EXPORT int dup3(int from, int to, int flags)
+{
+    int rc = NEXT(dup3)(from, to, flags);
+    if (rc >= 0 && connection_close_watched(to))
+        connection_gone(to);
+    return rc;
+}
+
+EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+    next_close_range_fn next = NEXT(close_range);
+    if (!next) { /* glibc before 2.34 */
+        errno = ENOSYS;
+        return -1;
+    }
+    if (!(flags & (int)CLOSE_RANGE_CLOEXEC) && first <= last)
+        connection_gone_range(first, last);
+    return next(first, last, flags);
+}
+
+EXPORT void closefrom(int first)
+{
+    connection_gone_range(first < 0 ? 0 : (unsigned)first, ~0u);
+    next_closefrom_fn next = NEXT(closefrom);
+    if (next)
+        next(first);
+}

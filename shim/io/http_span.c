@@ -1,0 +1,826 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Values of error.type:
+ *   "500" .. "599"         the final status code of a complete response
+ *   "connection_reset"     the connection broke (ECONNRESET, EPIPE) before the response was complete
+ *   "timeout"              it broke with ETIMEDOUT
+ *   "client_closed"        the client closed its side before the response was complete
+ *   "response_incomplete"  the server closed it within the response
+ *   "no_response"          the server closed it without any response
+ * and, from who sweeps a dead process, the signal that killed it.
+ */
+#include "io/http_span.h"
+#include "arena/ring.h"
+#include "clock.h"
+#include "io/address.h"
+#include "process.h"
+#include "span/encode.h"
+#include "span/sampler.h"
+#include "span/span.h"
+
+#include <string.h>
+
+/* ------------------------------------------------------------------ request half */
+
+static enum http1_request_kind kind_of(const struct connection *c)
+{
+    if (c->method_len == 4 && memcmp(c->method, "HEAD", 4) == 0)
+        return HTTP1_REQ_HEAD;
+    if (c->method_len == 7 && memcmp(c->method, "CONNECT", 7) == 0)
+        return HTTP1_REQ_CONNECT;
+    return HTTP1_REQ_PLAIN;
+}
+
+static void request_drop(struct connection *c)
+{
+    request_release(process_requests(), c->current);
+    c->current = NULL;
+}
+
+static void request_begins(struct connection *c)
+{
+    c->handed_over = c->value_begun = c->value_ignored = false;
+    c->method_len = c->traceparent_len = c->traceparents = 0;
+    c->current = NULL;
+    if (!process_serves(true))
+        return;
+    struct request *r = request_claim(process_requests());
+    if (!r) {
+        process_count(COUNT_DROPPED, 1);
+        return;
+    }
+    r->start_realtime_ns = clock_ns(CLOCK_REALTIME);
+    r->start_monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+    r->peer_family = c->peer_family;
+    r->peer_port = c->peer_port;
+    memcpy(r->peer, c->peer, sizeof r->peer);
+    r->peer_path_len = c->peer_path_len < sizeof r->peer_path ? c->peer_path_len : sizeof r->peer_path;
+    memcpy(r->peer_path, c->peer_path, r->peer_path_len);
+    c->current = r;
+}
+
+/* Values of these keys are credentials of the one who made the link. */
+static bool key_is_secret(const char *key, size_t len)
+{
+    static const char *const secret[] = {"X-Amz-Signature", "X-Amz-Credential", "X-Amz-Security-Token",
+                                         "AWSAccessKeyId",  "Signature",        "sig",
+                                         "X-Goog-Signature"};
+    for (size_t i = 0; i < sizeof secret / sizeof *secret; i++)
+        if (strlen(secret[i]) == len && memcmp(secret[i], key, len) == 0)
+            return true;
+    return false;
+}
+
+/* In place, at once: such a value never stays in shared memory. */
+static void query_redact(struct request *r)
+{
+    static const char redacted[] = "REDACTED";
+    const size_t room = sizeof r->target, word = sizeof redacted - 1;
+    const char *question = memchr(r->target, '?', r->target_len);
+    if (!question)
+        return;
+    size_t len = r->target_len;
+    for (size_t i = (size_t)(question - r->target) + 1; i < len;) {
+        const char *amp = memchr(r->target + i, '&', len - i);
+        size_t end = amp ? (size_t)(amp - r->target) : len;
+        const char *equals = memchr(r->target + i, '=', end - i);
+        if (equals && key_is_secret(r->target + i, (size_t)(equals - r->target) - i)) {
+            size_t value = (size_t)(equals - r->target) + 1;
+            size_t new_end = value + word < room ? value + word : room;
+            size_t tail = len - end < room - new_end ? len - end : room - new_end;
+            if (tail < len - end)
+                r->flags |= REQUEST_TRUNCATED;
+            memmove(r->target + new_end, r->target + end, tail);
+            memcpy(r->target + value, redacted, new_end - value);
+            len = new_end + tail;
+            end = new_end;
+        }
+        i = end + 1;
+    }
+    r->target_len = (uint16_t)len;
+}
+
+static void value_bytes(struct connection *c, const struct http1_slice *s)
+{
+    struct request *r = c->current;
+    bool first = !c->value_begun;
+    c->value_begun = true;
+#define LIST(name)                                                                                           \
+    do {                                                                                                     \
+        if (first && r->name##_len)                                                                          \
+            REQUEST_APPEND(r, name, ",", 1);                                                                 \
+        REQUEST_APPEND(r, name, s->p, s->len);                                                               \
+    } while (0)
+#define SINGLE(name)                                                                                         \
+    do {                                                                                                     \
+        if (first)                                                                                           \
+            c->value_ignored = r->name##_len != 0; /* a second line of it: the first counts */               \
+        if (!c->value_ignored)                                                                               \
+            REQUEST_APPEND(r, name, s->p, s->len);                                                           \
+    } while (0)
+    switch (c->request.field) {
+    case HTTP1_HOST:
+        SINGLE(host);
+        break;
+    case HTTP1_USER_AGENT:
+        SINGLE(user_agent);
+        break;
+    case HTTP1_FORWARDED:
+        LIST(forwarded);
+        break;
+    case HTTP1_X_FORWARDED_FOR:
+        LIST(x_forwarded_for);
+        break;
+    case HTTP1_X_FORWARDED_PROTO:
+        LIST(x_forwarded_proto);
+        break;
+    case HTTP1_X_FORWARDED_HOST:
+        LIST(x_forwarded_host);
+        break;
+    case HTTP1_TRACESTATE:
+        if (sizeof r->tracestate - r->tracestate_len < s->len + (first && r->tracestate_len))
+            r->flags |= REQUEST_TRACESTATE_CUT;
+        LIST(tracestate);
+        break;
+    case HTTP1_TRACEPARENT: {
+        if (c->traceparents)
+            break;
+        size_t free_room = sizeof c->traceparent - c->traceparent_len;
+        size_t n = s->len < free_room ? s->len : free_room;
+        memcpy(c->traceparent + c->traceparent_len, s->p, n);
+        c->traceparent_len = (uint8_t)(c->traceparent_len + n);
+        break;
+    }
+    default:
+        break;
+    }
+#undef LIST
+#undef SINGLE
+}
+
+static void value_ends(struct connection *c)
+{
+    struct request *r = c->current;
+    c->value_begun = false;
+    switch (c->request.field) {
+    case HTTP1_HOST:
+        REQUEST_TRIM(r, host);
+        break;
+    case HTTP1_USER_AGENT:
+        REQUEST_TRIM(r, user_agent);
+        break;
+    case HTTP1_FORWARDED:
+        REQUEST_TRIM(r, forwarded);
+        break;
+    case HTTP1_X_FORWARDED_FOR:
+        REQUEST_TRIM(r, x_forwarded_for);
+        break;
+    case HTTP1_X_FORWARDED_PROTO:
+        REQUEST_TRIM(r, x_forwarded_proto);
+        break;
+    case HTTP1_X_FORWARDED_HOST:
+        REQUEST_TRIM(r, x_forwarded_host);
+        break;
+    case HTTP1_TRACESTATE:
+        REQUEST_TRIM(r, tracestate);
+        break;
+    case HTTP1_TRACEPARENT:
+        if (c->traceparents < 2)
+            c->traceparents++;
+        break;
+    default:
+        break;
+    }
+}
+
+/* The parts of a request's target: origin-form, absolute-form, authority-form (CONNECT) or "*". */
+struct target {
+    struct text authority, path, query;
+};
+
+static struct target target_split(const struct request *r)
+{
+    struct target t = {.path = {r->target, r->target_len}};
+    if (r->method_len == 7 && memcmp(r->method, "CONNECT", 7) == 0) {
+        t.authority = t.path;
+        t.path.len = 0;
+        return t;
+    }
+    if (t.path.len && t.path.p[0] != '/' && t.path.p[0] != '*') {
+        const char *colon = memchr(t.path.p, ':', t.path.len);
+        size_t left = colon ? t.path.len - (size_t)(colon - t.path.p) : 0;
+        if (left > 3 && colon[1] == '/' && colon[2] == '/') {
+            const char *begin = colon + 3, *end = r->target + r->target_len, *p = begin;
+            while (p < end && *p != '/' && *p != '?')
+                p++;
+            const char *at = memchr(begin, '@', (size_t)(p - begin));
+            if (at)
+                begin = at + 1; /* never a password */
+            t.authority = (struct text){begin, (size_t)(p - begin)};
+            t.path = (struct text){p, (size_t)(end - p)};
+        }
+    }
+    const char *question = t.path.len ? memchr(t.path.p, '?', t.path.len) : NULL;
+    if (question) {
+        t.query = (struct text){question + 1, t.path.len - (size_t)(question - t.path.p) - 1};
+        t.path.len = (size_t)(question - t.path.p);
+    }
+    if (t.path.len == 0)
+        t.path = (struct text){"/", 1};
+    return t;
+}
+
+static bool excluded(const struct config *config, const struct request *r)
+{
+    if (!config->exclude)
+        return false;
+    struct text path = target_split(r).path;
+    for (const char **e = config->exclude; *e; e++) {
+        size_t n = strlen(*e);
+        bool prefix = n && (*e)[n - 1] == '*';
+        n -= prefix;
+        if ((prefix ? path.len >= n : path.len == n) && memcmp(path.p, *e, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void tracestate_keep(struct request *r)
+{
+    if (r->flags & REQUEST_TRACESTATE_CUT) {
+        /* whole members only */
+        size_t n = r->tracestate_len;
+        while (n && r->tracestate[n - 1] != ',')
+            n--;
+        r->tracestate_len = (uint16_t)(n ? n - 1 : 0);
+    }
+    if (!r->has_parent || !tracestate_valid((const uint8_t *)r->tracestate, r->tracestate_len))
+        r->tracestate_len = 0;
+}
+
+/* All that a sampler may see is known: does this request get a span? */
+static bool request_decide(struct connection *c, struct request *r)
+{
+    const struct config *config = config_get();
+    if (excluded(config, r))
+        return false;
+    struct span_context parent = {.valid = false};
+    if (config->propagate_tracecontext && c->traceparents == 1)
+        r->has_parent = traceparent_parse((const uint8_t *)c->traceparent, c->traceparent_len, &parent);
+    tracestate_keep(r);
+    if (r->has_parent) {
+        memcpy(r->context.trace_id, parent.trace_id, sizeof parent.trace_id);
+        memcpy(r->parent_span_id, parent.span_id, sizeof parent.span_id);
+    } else {
+        new_trace_id(r->context.trace_id);
+    }
+    bool sampled = sampler_decide(config, &parent, r->context.trace_id);
+    new_span_id(r->context.span_id);
+    r->context.flags = (uint8_t)((r->has_parent ? parent.flags & TRACE_RANDOM : TRACE_RANDOM) |
+                                 (sampled ? TRACE_SAMPLED : 0));
+    r->context.valid = true;
+    return sampled;
+}
+
+/* The head is complete, or answered before it is: the request goes to the response half. */
+static void request_hand_over(struct connection *c)
+{
+    struct request *r = c->current;
+    c->current = NULL;
+    c->handed_over = true;
+    uint32_t put = atomic_load_explicit(&c->put, memory_order_relaxed);
+    if (put - atomic_load_explicit(&c->got, memory_order_acquire) >= CONNECTION_PENDING) {
+        /* More requests unanswered than fit: these are followed to their answers, no later one is. */
+        request_release(process_requests(), r);
+        process_count(COUNT_NO_ROOM, 1);
+        atomic_store(&c->request_final, true);
+        return;
+    }
+    if (r && !request_decide(c, r)) {
+        request_release(process_requests(), r);
+        r = NULL;
+    }
+    if (r) {
+        process_count(COUNT_STARTED, 1);
+        atomic_store_explicit(&r->phase, REQUEST_OPEN, memory_order_release);
+    }
+    atomic_store_explicit(&c->pending[put % CONNECTION_PENDING], (uintptr_t)r | PENDING_SET | kind_of(c),
+                          memory_order_relaxed);
+    /* Pairs with the acquire in oldest(): the request is written before it is seen there. */
+    atomic_store_explicit(&c->put, put + 1, memory_order_release);
+}
+
+/* Nothing pending and nothing to come: the connection costs nothing from now on. */
+static void done_if_drained(struct connection *c)
+{
+    if (atomic_load(&c->request_final) && atomic_load(&c->put) == atomic_load(&c->got))
+        connection_end(c, CONNECTION_DONE);
+}
+
+static void request_final(struct connection *c)
+{
+    request_drop(c);
+    atomic_store(&c->request_final, true);
+    done_if_drained(c);
+}
+
+void http_request_bytes(struct connection *c, const uint8_t *p, size_t n)
+{
+    struct http1_slice in = {p, n}, out;
+    if (atomic_load_explicit(&c->request_final, memory_order_relaxed))
+        return;
+    for (;;) {
+        enum http1_event e = http1_next(&c->request, &in, &out);
+        struct request *r = c->current;
+        switch (e) {
+        case HTTP1_NEED_MORE:
+            return;
+        case HTTP1_NOT_HTTP:
+        case HTTP1_UPGRADED:
+            request_final(c);
+            return;
+        case HTTP1_START:
+            request_begins(c);
+            break;
+        case HTTP1_METHOD:
+            for (size_t i = 0; i < out.len && c->method_len < sizeof c->method; i++)
+                c->method[c->method_len++] = (char)out.p[i];
+            if (r)
+                REQUEST_APPEND(r, method, out.p, out.len);
+            break;
+        case HTTP1_TARGET:
+            if (r)
+                REQUEST_APPEND(r, target, out.p, out.len);
+            break;
+        case HTTP1_VERSION:
+            if (r) {
+                r->minor = c->request.minor;
+                r->flags |= REQUEST_TARGET_DONE;
+                REQUEST_TRIM(r, target);
+                query_redact(r);
+            }
+            break;
+        case HTTP1_VALUE:
+            if (r)
+                value_bytes(c, &out);
+            break;
+        case HTTP1_VALUE_END:
+            if (r)
+                value_ends(c);
+            break;
+        case HTTP1_HEAD_END:
+            if (!c->handed_over)
+                request_hand_over(c);
+            if (atomic_load_explicit(&c->request_final, memory_order_relaxed)) {
+                done_if_drained(c);
+                return;
+            }
+            break;
+        case HTTP1_STATUS:
+        case HTTP1_MESSAGE_END:
+            break;
+        }
+    }
+}
+
+bool http_looks_like_request(const uint8_t *p, size_t n)
+{
+    size_t i = 0;
+    while (i < n && i < 16 && p[i] >= 'A' && p[i] <= 'Z')
+        i++;
+    if (i == 0 || i == 16)
+        return false;
+    if (i == n)
+        return true; /* so far */
+    if (p[i] != ' ' || i < 3)
+        return false;
+    if (i + 1 == n)
+        return true;
+    uint8_t c = p[i + 1];
+    return c == '/' || c == '*' || c == 'h' || c == 'H' || (i == 7 && memcmp(p, "CONNECT", 7) == 0);
+}
+
+/* ------------------------------------------------------------------ span */
+
+/* Two rounds over the same calls: with `wire` NULL it counts attributes and room, then it writes. */
+struct sink {
+    struct wire *wire;
+    size_t room;
+    uint32_t count, limit, dropped;
+    uint32_t characters; /* OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT */
+};
+
+static bool is_ascii(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)p[i] >= 0x80)
+            return false;
+    return true;
+}
+
+static bool sink_admits(struct sink *s)
+{
+    if (s->count >= s->limit) {
+        s->dropped++;
+        return false;
+    }
+    s->count++;
+    return true;
+}
+
+static void put_string(struct sink *s, const char *key, struct text v)
+{
+    if (!sink_admits(s))
+        return;
+    if (v.len > s->characters) {
+        /* characters, not bytes; a stray continuation byte is one of its own only in the encoder's eyes */
+        size_t i = 0;
+        for (uint32_t seen = 0; i < v.len; i++)
+            if (((unsigned char)v.p[i] & 0xc0) != 0x80 && seen++ == s->characters)
+                break;
+        v.len = i;
+    }
+    if (s->wire)
+        wire_key_string(s->wire, key, (const uint8_t *)v.p, v.len);
+    else if (is_ascii(v.p, v.len))
+        s->room += strlen(key) + v.len + 32;
+    else
+        s->room += wire_key_string_room(strlen(key), v.len);
+}
+
+static void put_int(struct sink *s, const char *key, int64_t v)
+{
+    if (!sink_admits(s))
+        return;
+    if (s->wire)
+        wire_key_int(s->wire, key, v);
+    else
+        s->room += strlen(key) + 32;
+}
+
+static struct text text_of(const char *s)
+{
+    return (struct text){s, strlen(s)};
+}
+
+static bool method_known(const struct config *config, const struct request *r)
+{
+    for (const char **m = config->known_methods; m && *m; m++)
+        if (strlen(*m) == r->method_len && memcmp(*m, r->method, r->method_len) == 0)
+            return true;
+    return false;
+}
+
+static struct text scheme_of(const struct config *config, const struct request *r)
+{
+    struct text t;
+    if (config->trust_forwarded) {
+        if (forwarded_find((struct text){r->forwarded, r->forwarded_len}, "proto", &t))
+            return t;
+        t = list_first((struct text){r->x_forwarded_proto, r->x_forwarded_proto_len});
+        if (t.len)
+            return t;
+    }
+    return text_of("http"); /* TLS is not parsed: what we can read came in clear */
+}
+
+static void put_server(struct sink *s, const struct config *config, const struct request *r,
+                       struct text authority, struct text scheme)
+{
+    struct text host = {0}, from = {r->host, r->host_len};
+    int32_t port = -1;
+    if (authority.len)
+        from = authority; /* an absolute-form target overrides Host (RFC 9112, 3.2.2) */
+    struct text t;
+    if (config->trust_forwarded) {
+        if (forwarded_find((struct text){r->forwarded, r->forwarded_len}, "host", &t))
+            from = t;
+        else if ((t = list_first((struct text){r->x_forwarded_host, r->x_forwarded_host_len})).len)
+            from = t;
+    }
+    if (!address_split(from, &host, &port))
+        return;
+    put_string(s, "server.address", host);
+    if (port < 0)
+        port = scheme.len == 5 && memcmp(scheme.p, "https", 5) == 0 ? 443 : 80;
+    put_int(s, "server.port", port);
+}
+
+static struct text client_of(const struct config *config, const struct request *r, struct text peer)
+{
+    struct text node, address;
+    if (config->trust_forwarded) {
+        if (forwarded_find((struct text){r->forwarded, r->forwarded_len}, "for", &node) &&
+            address_of_node(node, &address))
+            return address;
+        if (address_of_node(list_first((struct text){r->x_forwarded_for, r->x_forwarded_for_len}), &address))
+            return address;
+    }
+    return peer;
+}
+
+static const char *code_text(unsigned status, char out[4])
+{
+    for (int i = 2; i >= 0; i--, status /= 10)
+        out[i] = (char)('0' + status % 10);
+    out[3] = 0;
+    return out;
+}
+
+static void put_attributes(struct sink *s, const struct config *config, const struct request *r,
+                           const struct http_outcome *o)
+{
+    struct target target = target_split(r);
+    struct text scheme = scheme_of(config, r);
+    unsigned status = atomic_load_explicit(&r->status, memory_order_relaxed);
+    struct text method = {r->method, r->method_len};
+    if (method_known(config, r)) {
+        put_string(s, "http.request.method", method);
+    } else {
+        put_string(s, "http.request.method", text_of("_OTHER"));
+        put_string(s, "http.request.method_original", method);
+    }
+    put_string(s, "url.path", target.path);
+    put_string(s, "url.scheme", scheme);
+    if (target.query.len)
+        put_string(s, "url.query", target.query);
+    char code[4];
+    code_text(status % 1000, code);
+    if (status)
+        put_int(s, "http.response.status_code", status);
+    if (o->error_type)
+        put_string(s, "error.type", text_of(o->error_type));
+    else if (status >= 500)
+        put_string(s, "error.type", (struct text){code, 3});
+    put_string(s, "network.protocol.version", text_of(r->minor ? "1.1" : "1.0"));
+    put_server(s, config, r, target.authority, scheme);
+    char peer_text[ADDRESS_TEXT];
+    struct text peer = {peer_text, address_format(r->peer_family, r->peer, peer_text)};
+    bool socket_peer = peer.len != 0;
+    if (!socket_peer && r->peer_path_len)
+        peer = (struct text){r->peer_path, r->peer_path_len};
+    struct text client = client_of(config, r, peer);
+    if (client.len)
+        put_string(s, "client.address", client);
+    if (peer.len)
+        put_string(s, "network.peer.address", peer);
+    if (socket_peer)
+        put_int(s, "network.peer.port", r->peer_port);
+    if (r->user_agent_len)
+        put_string(s, "user_agent.original", (struct text){r->user_agent, r->user_agent_len});
+}
+
+static void head_of(const struct config *config, const struct request *r, const struct http_outcome *o,
+                    struct span_head *h)
+{
+    unsigned status = atomic_load_explicit(&r->status, memory_order_relaxed);
+    bool known = method_known(config, r);
+    *h = (struct span_head){
+        .ctx = r->context,
+        .has_parent = r->has_parent,
+        .parent_remote = r->has_parent,
+        .kind = SPAN_SERVER,
+        .status = o->error_type || status >= 500 ? SPAN_STATUS_ERROR : SPAN_STATUS_UNSET,
+        .start_ns = r->start_realtime_ns,
+        .end_ns = o->end_ns > r->start_realtime_ns ? o->end_ns : r->start_realtime_ns,
+        .name = known ? r->method : "HTTP",
+        .name_len = known ? r->method_len : 4,
+        .tracestate = (const uint8_t *)r->tracestate,
+        .tracestate_len = r->tracestate_len,
+    };
+    memcpy(h->parent_span_id, r->parent_span_id, sizeof h->parent_span_id);
+}
+
+/* How much room, and how many attributes have none. */
+static struct sink measure(const struct config *config, const struct request *r, const struct http_outcome *o)
+{
+    struct sink s = {.limit = config->attribute_count, .characters = config->attribute_length};
+    put_attributes(&s, config, r, o);
+    return s;
+}
+
+size_t http_span_room(const struct config *config, const struct request *r, const struct http_outcome *o)
+{
+    struct span_head h;
+    head_of(config, r, o, &h);
+    return span_room(&h) + measure(config, r, o).room;
+}
+
+static size_t span_write(const struct config *config, const struct request *r, const struct http_outcome *o,
+                         uint8_t *out, size_t room, bool with_attributes)
+{
+    struct span_head h;
+    head_of(config, r, o, &h);
+    struct sink measured = measure(config, r, o);
+    h.dropped_attributes = with_attributes ? measured.dropped : measured.count + measured.dropped;
+    struct wire w = {out, out + room, false};
+    uint8_t *start = span_open(&w, &h);
+    if (with_attributes) {
+        struct sink s = {
+            .wire = &w, .limit = config->attribute_count, .characters = config->attribute_length};
+        put_attributes(&s, config, r, o);
+    }
+    return w.over ? 0 : span_close(&w, start);
+}
+
+size_t http_span_write(const struct config *config, const struct request *r, const struct http_outcome *o,
+                       uint8_t *out, size_t room)
+{
+    size_t n = span_write(config, r, o, out, room, true);
+    /* The bound is wrong, or the copy changed: a span without attributes tells at least that there was a
+     * request. */
+    return n ? n : span_write(config, r, o, out, room, false);
+}
+
+/* Writes the span of a request that ended, and lets the request go. */
+static void request_finish(struct request *r, uint64_t end_monotonic_ns, const char *error_type)
+{
+    if (!r)
+        return;
+    const struct config *config = config_get();
+    struct http_outcome o = {
+        .end_ns = r->start_realtime_ns +
+                  (end_monotonic_ns > r->start_monotonic_ns ? end_monotonic_ns - r->start_monotonic_ns : 0),
+        .error_type = error_type,
+    };
+    struct ring *ring = process_ring();
+    struct ring_place place;
+    size_t room = http_span_room(config, r, &o);
+    if (ring && ring_reserve(ring, (uint32_t)room, &place)) {
+        size_t n = http_span_write(config, r, &o, place.p, place.room);
+        atomic_store_explicit(&r->record, place.number | REQUEST_RECORD_SET, memory_order_release);
+        ring_commit(&place, (uint32_t)n, RING_SCOPE_HTTP);
+        atomic_store_explicit(&r->phase, REQUEST_FINISHED, memory_order_release);
+        process_count(COUNT_QUEUED, 1);
+        request_release(process_requests(), r);
+        process_committed();
+        return;
+    }
+    request_release(process_requests(), r);
+}
+
+/* ------------------------------------------------------------------ response half */
+
+/* The oldest request without a complete answer; 0: none. */
+static uintptr_t oldest(struct connection *c)
+{
+    uint32_t got = atomic_load_explicit(&c->got, memory_order_relaxed);
+    if (atomic_load_explicit(&c->put, memory_order_acquire) == got)
+        return 0;
+    return atomic_load_explicit(&c->pending[got % CONNECTION_PENDING], memory_order_relaxed);
+}
+
+static struct request *oldest_pop(struct connection *c)
+{
+    uintptr_t word = oldest(c);
+    if (word)
+        atomic_store(&c->got, atomic_load_explicit(&c->got, memory_order_relaxed) + 1);
+    return PENDING_POINTER(word);
+}
+
+/* A response begins: what does it answer? An answer before the end of the head (400, 408, 431) takes the
+ * request as far as it is known. */
+static void response_begins(struct connection *c)
+{
+    c->status_told = false;
+    c->answering = false;
+    if (!oldest(c) && !atomic_load(&c->request_final) && connection_try(c, HALF_REQUEST)) {
+        if (c->current && c->current->flags & REQUEST_TARGET_DONE)
+            request_hand_over(c);
+        connection_leave(c, HALF_REQUEST);
+    }
+    uintptr_t word = oldest(c);
+    if (word) {
+        c->answering = true;
+        http1_set_request_kind(&c->response, (enum http1_request_kind)(word & PENDING_KIND_MASK));
+    }
+}
+
+static void response_status(struct connection *c)
+{
+    struct request *r = c->answering ? PENDING_POINTER(oldest(c)) : NULL;
+    unsigned status = c->response.status;
+    if (status < 200 && status != 101)
+        return;
+    c->status_told = true;
+    if (r)
+        atomic_store_explicit(&r->status, (uint16_t)status, memory_order_release);
+}
+
+static void response_ends(struct connection *c, uint64_t end_ns)
+{
+    if (c->answering)
+        request_finish(oldest_pop(c), end_ns, NULL);
+    c->answering = false;
+    c->status_told = false;
+}
+
+/* Events of `in`, to its last byte. */
+static void response_events(struct connection *c, struct http1_slice *in)
+{
+    struct http1_slice out;
+    for (;;) {
+        switch (http1_next(&c->response, in, &out)) {
+        case HTTP1_NEED_MORE:
+            if (http1_ends_at_close(&c->response))
+                c->last_sent_ns = clock_ns(CLOCK_MONOTONIC);
+            return;
+        case HTTP1_NOT_HTTP:
+            connection_end(c, oldest(c) ? CONNECTION_UNSURE : CONNECTION_DONE);
+            return;
+        case HTTP1_START:
+            response_begins(c);
+            break;
+        case HTTP1_STATUS:
+            response_status(c);
+            break;
+        case HTTP1_MESSAGE_END:
+            response_ends(c, clock_ns(CLOCK_MONOTONIC));
+            done_if_drained(c);
+            break;
+        case HTTP1_UPGRADED:
+            response_ends(c, clock_ns(CLOCK_MONOTONIC));
+            connection_end(c, CONNECTION_DONE);
+            return;
+        default:
+            break;
+        }
+    }
+}
+
+void http_response_bytes(struct connection *c, const uint8_t *p, size_t n)
+{
+    struct http1_slice in = {p, n};
+    response_events(c, &in);
+}
+
+void http_response_unseen(struct connection *c, size_t n)
+{
+    struct http1_slice in = {NULL, 0};
+    http1_skip_body(&c->response, n);
+    response_events(c, &in);
+}
+
+void http_response_shut(struct connection *c)
+{
+    if (!http1_ends_at_close(&c->response))
+        return;
+    response_ends(c, c->last_sent_ns);
+    connection_end(c, CONNECTION_CLOSED); /* what else was asked is never answered */
+}
+
+void http_write_ahead(struct connection *c, const uint8_t *p, size_t n)
+{
+    /* Without the half: the word it reads may be a moment old. Then the entry is told again, or nothing is.
+     */
+    if (n < 12 || !http1_idle(&c->response) || memcmp(p, "HTTP/1.", 7) != 0 || p[8] != ' ')
+        return;
+    unsigned status = 0;
+    for (int i = 9; i < 12; i++) {
+        if (p[i] < '0' || p[i] > '9')
+            return;
+        status = status * 10 + (p[i] - '0');
+    }
+    struct request *r = PENDING_POINTER(oldest(c));
+    if (r && (status >= 200 || status == 101))
+        atomic_store_explicit(&r->status, (uint16_t)status, memory_order_relaxed);
+}
+
+/* ------------------------------------------------------------------ the end */
+
+static const char *fault_type(const struct connection *c, bool begun)
+{
+    switch (atomic_load_explicit(&c->fault, memory_order_relaxed)) {
+    case FAULT_RESET:
+        return "connection_reset";
+    case FAULT_TIMEOUT:
+        return "timeout";
+    case FAULT_EOF:
+        return "client_closed";
+    default:
+        return begun ? "response_incomplete" : "no_response";
+    }
+}
+
+void http_connection_closed(struct connection *c)
+{
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    if (http1_ends_at_close(&c->response))
+        response_ends(c, c->last_sent_ns);
+    while (oldest(c)) {
+        struct request *r = oldest_pop(c);
+        if (r && !c->status_told)
+            atomic_store_explicit(&r->status, 0,
+                                  memory_order_relaxed); /* told ahead of a write that failed */
+        request_finish(r, now, fault_type(c, c->answering));
+        c->answering = c->status_told = false;
+    }
+    request_drop(c);
+}
+
+void http_connection_forget(struct connection *c)
+{
+    while (oldest(c))
+        request_release(process_requests(), oldest_pop(c));
+    request_drop(c);
+}

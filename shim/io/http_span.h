@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * http_span.h - from the bytes of a connection to HTTP server spans (semantic conventions 1.44, HTTP server).
+ *
+ * The caller holds the half that a function names. No allocation; safe in a signal handler.
+ */
+#ifndef FORKSPAN_IO_HTTP_SPAN_H
+#define FORKSPAN_IO_HTTP_SPAN_H
+
+#include "arena/requests.h"
+#include "config/config.h"
+#include "io/connection.h"
+
+/* Request half: bytes read. */
+void http_request_bytes(struct connection *c, const uint8_t *p, size_t n);
+/* Response half: bytes written. */
+void http_response_bytes(struct connection *c, const uint8_t *p, size_t n);
+/* Response half: bytes written that nobody saw. */
+void http_response_unseen(struct connection *c, size_t n);
+/* Response half: nothing more will be written. */
+void http_response_shut(struct connection *c);
+/* No half: a write of these bytes is about to happen; n <= 16 are looked at. */
+void http_write_ahead(struct connection *c, const uint8_t *p, size_t n);
+/* Both halves: the connection was closed; what is pending ends here. */
+void http_connection_closed(struct connection *c);
+/* Both halves: what is pending is let go without a span. */
+void http_connection_forget(struct connection *c);
+
+/* The first bytes read of a stream may be an HTTP/1 request. */
+bool http_looks_like_request(const uint8_t *p, size_t n);
+
+/* How a request ended. */
+struct http_outcome {
+    uint64_t end_ns;        /* Unix time; raised to the start where it is before it */
+    const char *error_type; /* NULL: complete; else why not, or how its process died */
+};
+
+/* For who sweeps a dead process's table: the span of a request copied by request_read. An upper bound of its
+ * bytes, then the record itself (field 2 of ScopeSpans); 0 where it did not fit. */
+size_t http_span_room(const struct config *config, const struct request *r, const struct http_outcome *o);
+size_t http_span_write(const struct config *config, const struct request *r, const struct http_outcome *o,
+                       uint8_t *out, size_t room);
+
+#endif

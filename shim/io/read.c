@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The calls that take bytes from a socket. An fd of no interest: two loads, two compares, a tail call.
+ */
+#include "io/connection.h"
+#include "io/export.h"
+#include "next.h"
+
+#include <unistd.h>
+
+/* What -D_FORTIFY_SOURCE makes of the calls; no header declares them without it. */
+ssize_t __read_chk(int, void *, size_t, size_t);
+ssize_t __recv_chk(int, void *, size_t, size_t, int);
+ssize_t __recvfrom_chk(int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *);
+
+/* With these the bytes stay in the stream, or the buffer is not filled. */
+#define NOT_TAKEN (MSG_PEEK | MSG_TRUNC | MSG_OOB | MSG_ERRQUEUE)
+
+static ssize_t seen(int fd, void *buf, size_t n, ssize_t got)
+{
+    struct iovec iov = {buf, n};
+    connection_read(fd, &iov, 1, got);
+    return got;
+}
+
+static __attribute__((noinline)) ssize_t watched_read(int fd, void *buf, size_t n)
+{
+    return seen(fd, buf, n, __read(fd, buf, n));
+}
+
+EXPORT ssize_t read(int fd, void *buf, size_t n)
+{
+    if (!connection_read_watched(fd))
+        return __read(fd, buf, n);
+    return watched_read(fd, buf, n);
+}
+
+EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room)
+{
+    if (!connection_read_watched(fd))
+        return NEXT(__read_chk)(fd, buf, n, room);
+    return seen(fd, buf, n, NEXT(__read_chk)(fd, buf, n, room));
+}
+
+EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags)
+{
+    if (flags & NOT_TAKEN || !connection_read_watched(fd))
+        return NEXT(recv)(fd, buf, n, flags);
+    return seen(fd, buf, n, NEXT(recv)(fd, buf, n, flags));
+}
+
+EXPORT ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags)
+{
+    if (flags & NOT_TAKEN || !connection_read_watched(fd))
+        return NEXT(__recv_chk)(fd, buf, n, room, flags);
+    return seen(fd, buf, n, NEXT(__recv_chk)(fd, buf, n, room, flags));
+}
+
+EXPORT ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, struct sockaddr *restrict from,
+                        socklen_t *restrict len)
+{
+    if (flags & NOT_TAKEN || !connection_read_watched(fd))
+        return NEXT(recvfrom)(fd, buf, n, flags, from, len);
+    return seen(fd, buf, n, NEXT(recvfrom)(fd, buf, n, flags, from, len));
+}
+
+EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, struct sockaddr *from,
+                              socklen_t *len)
+{
+    if (flags & NOT_TAKEN || !connection_read_watched(fd))
+        return NEXT(__recvfrom_chk)(fd, buf, n, room, flags, from, len);
+    return seen(fd, buf, n, NEXT(__recvfrom_chk)(fd, buf, n, room, flags, from, len));
+}
+
+EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
+{
+    if (!connection_read_watched(fd))
+        return NEXT(readv)(fd, iov, n);
+    ssize_t got = NEXT(readv)(fd, iov, n);
+    connection_read(fd, iov, n, got);
+    return got;
+}
+
+/* Connections may come this way: whatever is known of their numbers is old. */
+static void fds_arrived(struct msghdr *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(0))
+            continue;
+        const unsigned char *p = CMSG_DATA(c);
+        for (size_t left = c->cmsg_len - CMSG_LEN(0); left >= sizeof(int);
+             left -= sizeof(int), p += sizeof(int)) {
+            int fd;
+            __builtin_memcpy(&fd, p, sizeof fd);
+            if (fd >= 0)
+                connection_arrived(fd);
+        }
+    }
+}
+
+EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+    ssize_t got = NEXT(recvmsg)(fd, m, flags);
+    if (got >= 0 && m->msg_controllen)
+        fds_arrived(m);
+    if (!(flags & NOT_TAKEN) && connection_read_watched(fd))
+        connection_read(fd, m ? m->msg_iov : NULL, got >= 0 ? (int)m->msg_iovlen : 0, got);
+    return got;
+}
