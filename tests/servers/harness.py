@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the end-to-end tests share: TAP, a Collector, a gunicorn with and without forkspan. Standard library only."""
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Tap:
+    def __init__(self):
+        self.number = self.failed = 0
+
+    def check(self, good, name, why=""):
+        self.number += 1
+        print(f"{'ok' if good else 'not ok'} {self.number} - {name}", flush=True)
+        if not good:
+            self.failed += 1
+            for line in str(why).splitlines()[:60]:
+                print(f"#   {line}", flush=True)
+        return good
+
+    def skip(self, name, why):
+        self.number += 1
+        print(f"ok {self.number} - {name} # SKIP {why}", flush=True)
+
+    def end(self):
+        print(f"1..{self.number}", flush=True)
+        sys.exit(1 if self.failed else 0)
+
+
+def until(condition, what, seconds=20):
+    """Polls: what is waited for has no other way to say that it is there."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s")
+        time.sleep(0.01)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def clean_environment(**more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FORKSPAN_")) and k != "LD_PRELOAD"}
+    env.update(more)
+    return env
+
+
+class Collector:
+    """A real one; its file exporter is the witness."""
+
+    CONFIG = """
+receivers: {{otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
+exporters: {{file: {{path: "{path}", flush_interval: 200ms}}}}
+service:
+  telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}
+  pipelines: {{traces: {{receivers: [otlp], exporters: [file]}}}}
+"""
+
+    def __init__(self, binary, folder):
+        self.path = os.path.join(folder, "spans.json")
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        config = os.path.join(folder, "collector.yaml")
+        pathlib.Path(config).write_text(self.CONFIG.format(port=self.port, path=self.path))
+        self.log = os.path.join(folder, "collector.log")
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([binary, "--config", config], stdout=log, stderr=log, env=clean_environment())
+        until(lambda: self.process.poll() is not None or answers(self.port), "the Collector listens")
+        if self.process.poll() is not None:
+            raise RuntimeError("the Collector ended: " + pathlib.Path(self.log).read_text()[-2000:])
+
+    def stop(self):
+        """Stops it, which makes it write what it has."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def spans(self):
+        """(resource attributes, resource schema url, scope, span) of each span in the file."""
+        found = []
+        if not os.path.exists(self.path):
+            return found
+        for line in open(self.path, encoding="utf-8"):
+            for resource_spans in json.loads(line).get("resourceSpans", []):
+                resource = attributes(resource_spans.get("resource", {}))
+                for scope_spans in resource_spans.get("scopeSpans", []):
+                    for span in scope_spans.get("spans", []):
+                        found.append((resource, resource_spans.get("schemaUrl", ""), scope_spans.get("scope", {}), span))
+        return found
+
+
+def attributes(holder):
+    values = {}
+    for entry in holder.get("attributes", []):
+        value = entry.get("value", {})
+        if "intValue" in value:
+            values[entry["key"]] = int(value["intValue"])
+        else:
+            values[entry["key"]] = next(iter(value.values()), None)
+    return values
+
+
+class Gunicorn:
+    """gunicorn with the application under test; with `forkspan` its arguments, under it."""
+
+    def __init__(self, folder, arguments, forkspan=None, endpoint=None, service="ledger", env=None, app="app:application"):
+        self.log = os.path.join(folder, "gunicorn.log")
+        command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--chdir", str(HERE), *arguments, app]
+        if supports_control_socket():
+            # As a user has it, which gives the master a second thread, but not below the home directory.
+            command[-1:-1] = ["--control-socket", os.path.join(folder, f"control-{os.urandom(4).hex()}")]
+        if forkspan:
+            command = [forkspan, "run", "--service", service, "--endpoint", endpoint, "--", *command]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment(**(env or {})),
+                                            start_new_session=True)
+
+        def listening():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"gunicorn ended with {self.process.returncode}: {self.tail()}")
+            return re.search(r"Listening at: http://127\.0\.0\.1:(\d+) \((\d+)\)", self.text())
+
+        try:
+            found = until(listening, "gunicorn listens")
+            self.port, self.master = int(found[1]), int(found[2])
+        except Exception:
+            self.kill()
+            raise
+
+    def text(self):
+        return pathlib.Path(self.log).read_text(errors="replace")
+
+    def tail(self):
+        return self.text()[-3000:]
+
+    def workers(self):
+        try:
+            children = pathlib.Path(f"/proc/{self.master}/task/{self.master}/children").read_text()
+        except OSError:
+            return []
+        return [int(pid) for pid in children.split()]
+
+    def stop(self, seconds=60):
+        """A graceful stop; how long it took. None: it had to be killed."""
+        began = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                return None
+        return time.monotonic() - began
+
+    def stacks(self):
+        """Where the processes are, for a report about a hang."""
+        text = []
+        for pid in [getattr(self, "master", 0), *self.workers()]:
+            out = subprocess.run(["gdb", "-q", "-batch", "-p", str(pid), "-ex", "thread apply all bt 20"],
+                                 capture_output=True, text=True, timeout=60)
+            text.append(f"--- {pid}\n{out.stdout[-3000:]}")
+        return "\n".join(text)
+
+    def kill(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+
+_control = None
+
+
+def supports_control_socket():
+    """Newer gunicorns have one."""
+    global _control
+    if _control is None:
+        text = subprocess.run([sys.executable, "-m", "gunicorn", "--help"], capture_output=True, text=True).stdout
+        _control = "--control-socket" in text
+    return _control
+
+
+def workspace():
+    return tempfile.TemporaryDirectory(prefix="forkspan-test-")

@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ledger: every request sent against every span the Collector wrote.
+
+ledger.py --collector BINARY [--forkspan COMMAND] [--requests N] [--seed N] [--only NAME] [--self-test]
+
+Without --forkspan the servers run plain, and only the answers are checked.
+"""
+import argparse
+import asyncio
+import collections
+import random
+import time
+
+from harness import Collector, Gunicorn, Tap, workspace
+
+SERVERS = {
+    "sync": ["--workers", "4", "--preload"],
+    "gthread": ["--worker-class", "gthread", "--workers", "2", "--threads", "4", "--keep-alive", "20"],
+    "sync-recycling": ["--workers", "4", "--preload", "--max-requests", "50", "--max-requests-jitter", "10"],
+    "gthread-recycling": ["--worker-class", "gthread", "--workers", "2", "--threads", "4", "--keep-alive", "20",
+                          "--max-requests", "50", "--max-requests-jitter", "10"],
+}
+CONCURRENCY = 32
+# The clock may be a coarse one (a tick of 4 ms); the server may lose its CPU between its last byte and its clock.
+EARLY_NS, LATE_NS = 10_000_000, 1_000_000_000
+SERVICE = "ledger"
+
+
+class Request:
+    """One line of the journal."""
+
+    def __init__(self, number, run, rng):
+        self.method = rng.choice(["GET"] * 6 + ["POST"] * 4 + ["HEAD"])
+        self.code = rng.choice([200] * 12 + [201, 204, 302, 304, 404, 500, 503])
+        self.kind = rng.choice(["fixed", "fixed", "chunked", "empty"])
+        self.path = f"/{self.code}/{self.kind}/{run}-{number}"
+        self.query = f"q={number}&x=%20y" if rng.random() < 0.3 else ""
+        self.body = rng.randbytes(rng.choice([0, 1, 10, 1000, 20000])) if self.method == "POST" else None
+        self.chunked = self.method == "POST" and rng.random() < 0.5
+        self.pieces = rng.choice([1, 1, 2])
+        self.cut = rng.random()
+        self.fresh = rng.random() < 0.3
+        self.trace = self.parent = self.state = None
+        self.sampled = True
+        kind = rng.random()
+        if kind < 0.25:
+            self.trace, self.parent = rng.randbytes(16).hex(), rng.randbytes(8).hex()
+            self.sampled = kind < 0.20
+            self.state = rng.choice([None, "vendor=a1,other=b"])
+        self.status = self.pid = self.start = self.sent = self.first = self.end = None
+        self.error = None
+
+    def head(self, host):
+        lines = [f"{self.method} {self.path}{'?' + self.query if self.query else ''} HTTP/1.1", f"Host: {host}",
+                 "User-Agent: ledger/1", "Accept: */*"]
+        if self.trace:
+            lines.append(f"traceparent: 00-{self.trace}-{self.parent}-{'01' if self.sampled else '00'}")
+            if self.state:
+                lines.append(f"tracestate: {self.state}")
+        if self.body is not None:
+            lines.append("Transfer-Encoding: chunked" if self.chunked else f"Content-Length: {len(self.body)}")
+        if self.fresh:
+            lines.append("Connection: close")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+    def payload(self):
+        if self.body is None:
+            return b""
+        if not self.chunked:
+            return self.body
+        half = len(self.body) // 2
+        parts = [part for part in (self.body[:half], self.body[half:]) if part]
+        return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+    def __str__(self):
+        return (f"{self.method} {self.path}?{self.query} status={self.status} pid={self.pid} fresh={self.fresh} "
+                f"pieces={self.pieces} body={None if self.body is None else len(self.body)} chunked={self.chunked} "
+                f"trace={self.trace} parent={self.parent} sampled={self.sampled} start={self.start} end={self.end} "
+                f"error={self.error}")
+
+
+async def read_answer(reader, request):
+    """Reads one answer to its end; True if the connection may be used again."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    request.first = time.time_ns()
+    lines = head.decode("latin-1").split("\r\n")
+    request.status = int(lines[0].split()[1])
+    headers = {}
+    for line in lines[1:]:
+        if line:
+            name, value = line.split(":", 1)
+            headers[name.lower()] = value.strip()
+    request.pid = int(headers.get("x-pid", 0))
+    close = headers.get("connection", "").lower() == "close"
+    if request.method == "HEAD" or request.status in (204, 304):
+        pass
+    elif headers.get("transfer-encoding") == "chunked":
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            await reader.readexactly(size + 2)
+        await reader.readexactly(2)
+    elif "content-length" in headers:
+        await reader.readexactly(int(headers["content-length"]))
+    else:
+        await reader.read()
+        close = True
+    request.end = time.time_ns()
+    return not close
+
+
+async def worker(queue, port, journal):
+    reader = writer = None
+    used = False
+    while queue:
+        request = queue.popleft()
+        journal.append(request)
+        try:
+            if writer is None:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                used = False
+            reused, used = used, True
+            head, payload = request.head(f"127.0.0.1:{port}"), request.payload()
+            request.start = time.time_ns()
+            if request.pieces == 2:
+                cut = 1 + int(request.cut * (len(head) - 2))
+                writer.write(head[:cut])
+                await writer.drain()
+                await asyncio.sleep(0.002)  # not a wait: it makes the kernel deliver two pieces
+                request.sent = time.time_ns()
+                writer.write(head[cut:] + payload)
+            else:
+                request.sent = request.start
+                writer.write(head + payload)
+            await writer.drain()
+            again = await asyncio.wait_for(read_answer(reader, request), 60)
+        except (OSError, EOFError, asyncio.TimeoutError) as error:
+            # A server may close an idle connection just when it is used again; a span is then possible, not due.
+            request.error = f"{'reused' if reused else 'fresh'} connection: {error!r}"
+            again = False
+        if not again or request.fresh:
+            if writer:
+                writer.close()
+                try:
+                    await writer.wait_closed()
+                except OSError:
+                    pass
+            reader = writer = None
+    if writer:
+        writer.close()
+
+
+def send_all(port, requests):
+    queue, journal = collections.deque(requests), []
+
+    async def run():
+        await asyncio.gather(*(worker(queue, port, journal) for _ in range(CONCURRENCY)))
+
+    asyncio.run(run())
+    return journal
+
+
+def wrong_with(request, resource, scope, span):
+    """What is wrong with the span of this request, as words."""
+    from harness import attributes
+    have, wrong = attributes(span), []
+
+    def expect(name, got, wanted):
+        if got != wanted:
+            wrong.append(f"{name}: {got!r}, not {wanted!r}")
+
+    expect("name", span.get("name"), request.method)
+    expect("kind", span.get("kind"), 2)
+    expect("method", have.get("http.request.method"), request.method)
+    expect("path", have.get("url.path"), request.path)
+    expect("query", have.get("url.query", ""), request.query)
+    expect("scheme", have.get("url.scheme"), "http")
+    expect("version", have.get("network.protocol.version"), "1.1")
+    expect("server.address", have.get("server.address"), "127.0.0.1")
+    expect("user agent", have.get("user_agent.original"), "ledger/1")
+    expect("status", have.get("http.response.status_code"), request.status)
+    expect("span status", span.get("status", {}).get("code", 0), 2 if request.status >= 500 else 0)
+    expect("error.type", have.get("error.type"), str(request.status) if request.status >= 500 else None)
+    expect("parent", span.get("parentSpanId", ""), request.parent or "")
+    if request.trace:
+        expect("trace", span.get("traceId"), request.trace)
+        expect("tracestate", span.get("traceState", ""), request.state or "")
+    flags = span.get("flags", 0)
+    if not flags & 1 or not flags & 0x100 or bool(flags & 0x200) != bool(request.trace) or flags >> 10:
+        wrong.append(f"flags: {flags:#x}")
+    if len(span.get("spanId", "")) != 16 or len(span.get("traceId", "")) != 32:
+        wrong.append("ids: wrong length")
+    expect("worker", resource.get("process.pid"), request.pid)
+    expect("service", resource.get("service.name"), SERVICE)
+    if not scope.get("name"):
+        wrong.append("scope: no name")
+    start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+    if not request.start - EARLY_NS <= start <= request.first + EARLY_NS:
+        wrong.append(f"start: {(start - request.start) / 1e6} ms after the client's")
+    if not request.sent - EARLY_NS <= end <= request.end + LATE_NS or end < start:
+        wrong.append(f"end: {(end - request.end) / 1e6} ms after the client's, {(end - start) / 1e6} ms long")
+    return wrong
+
+
+def compare(tap, name, journal, spans):
+    by_path = collections.defaultdict(list)
+    for entry in spans:
+        by_path[attributes_path(entry[3])].append(entry)
+    failures = collections.defaultdict(list)
+    due = 0
+    for request in journal:
+        got = by_path.pop(request.path, [])
+        if request.error:
+            if len(got) > 1:
+                failures["once"].append(f"{len(got)} spans for {request}")
+            continue
+        if not request.sampled:
+            if got:
+                failures["unsampled"].append(f"{len(got)} spans for {request}")
+            continue
+        due += 1
+        if len(got) != 1:
+            failures["once"].append(f"{len(got)} spans for {request}")
+        if got:
+            wrong = wrong_with(request, got[0][0], got[0][2], got[0][3])
+            if wrong:
+                failures["right"].append(f"{'; '.join(wrong)} of {request}")
+    ids = collections.Counter(span["spanId"] for _, _, _, span in spans)
+    traces = collections.Counter(span["traceId"] for _, _, _, span in spans)
+    instances = collections.defaultdict(set)
+    for resource, _, _, _ in spans:
+        instances[resource.get("service.instance.id")].add(resource.get("process.pid"))
+
+    def tell(kind):
+        return f"{len(failures[kind])} of {due}\n" + "\n".join(failures[kind][:40])
+
+    tap.check(not failures["once"], f"{name}: each of {due} requests is exactly one span", tell("once"))
+    tap.check(not failures["right"], f"{name}: method, path, status, times, parent and worker are right for each", tell("right"))
+    tap.check(not failures["unsampled"], f"{name}: a parent that is not sampled makes no span", tell("unsampled"))
+    tap.check(not by_path, f"{name}: no span without a request", "\n".join(map(str, list(by_path.items())[:10])))
+    tap.check(all(n == 1 for n in ids.values()), f"{name}: all {len(ids)} span ids differ",
+              [i for i, n in ids.items() if n > 1][:20])
+    tap.check(all(n == 1 for n in traces.values()), f"{name}: all trace ids differ", [i for i, n in traces.items() if n > 1][:20])
+    tap.check(None not in instances and all(len(pids) == 1 for pids in instances.values()),
+              f"{name}: each of {len(instances)} instance ids is of one process", dict(list(instances.items())[:20]))
+
+
+def attributes_path(span):
+    for entry in span.get("attributes", []):
+        if entry["key"] == "url.path":
+            return entry["value"].get("stringValue")
+    return None
+
+
+def run(tap, name, options):
+    rng = random.Random(f"{options.seed}-{name}")
+    requests = [Request(n, name, rng) for n in range(options.requests)]
+    with workspace() as folder:
+        collector = Collector(options.collector, folder) if options.forkspan else None
+        gunicorn = None
+        try:
+            gunicorn = Gunicorn(folder, SERVERS[name], options.forkspan, collector and collector.endpoint, SERVICE)
+            began = time.monotonic()
+            journal = send_all(gunicorn.port, requests)
+            print(f"# {name}: {len(journal)} requests in {time.monotonic() - began:.1f} s", flush=True)
+            bad = [request for request in journal if not request.error and request.status != request.code]
+            tap.check(not bad, f"{name}: every answer has its status", "\n".join(map(str, bad[:20])))
+            # Only a connection used again may meet a worker that just left.
+            lost = [request for request in journal if request.error and not request.error.startswith("reused")]
+            tap.check(not lost, f"{name}: every request on a fresh connection is answered",
+                      "\n".join(map(str, lost[:20])) + "\n" + gunicorn.tail())
+            print(f"# {name}: {sum(bool(r.error) for r in journal)} requests met a closing connection", flush=True)
+            took = gunicorn.stop()
+            tap.check(took is not None and gunicorn.process.returncode == 0, f"{name}: stops gracefully with status 0",
+                      f"{took} s, {gunicorn.process.returncode}\n{gunicorn.tail()}")
+            if collector:
+                collector.stop()
+                compare(tap, name, journal, collector.spans())
+                complaints = [line for line in gunicorn.text().splitlines() if "forkspan" in line]
+                tap.check(not complaints, f"{name}: forkspan has nothing to complain of", "\n".join(complaints[:20]))
+        except Exception as error:
+            tap.check(False, f"{name}: runs", f"{error!r}\n{gunicorn.tail() if gunicorn else ''}")
+        finally:
+            if gunicorn and gunicorn.process.poll() is None:
+                gunicorn.kill()
+            if collector:
+                collector.stop()
+
+
+class Quiet(Tap):
+    def check(self, good, name, why=""):
+        self.number += 1
+        self.failed += not good
+        return good
+
+
+def self_test(tap):
+    """The control: a ledger that finds nothing wrong in wrong books is no ledger."""
+    rng = random.Random(1)
+
+    def books():
+        journal, spans = [], []
+        for number in range(50):
+            request = Request(number, "self", rng)
+            request.status, request.pid, request.error = request.code, 7 + number % 3, None
+            request.start, request.sent, request.first, request.end = 10**18, 10**18, 10**18 + 10**6, 10**18 + 2 * 10**6
+            journal.append(request)
+            if not request.sampled:
+                continue
+            values = {"http.request.method": request.method, "url.path": request.path, "url.scheme": "http",
+                      "network.protocol.version": "1.1", "server.address": "127.0.0.1", "user_agent.original": "ledger/1"}
+            if request.query:
+                values["url.query"] = request.query
+            span = {"name": request.method, "kind": 2, "spanId": rng.randbytes(8).hex(), "flags": 0x101,
+                    "traceId": request.trace or rng.randbytes(16).hex(), "startTimeUnixNano": str(request.start),
+                    "endTimeUnixNano": str(request.end)}
+            if request.trace:
+                span.update(flags=0x301, parentSpanId=request.parent, traceState=request.state or "")
+            if request.status >= 500:
+                span["status"] = {"code": 2}
+                values["error.type"] = str(request.status)
+            span["attributes"] = [{"key": k, "value": {"stringValue": v}} for k, v in values.items()]
+            span["attributes"].append({"key": "http.response.status_code", "value": {"intValue": str(request.status)}})
+            resource = {"process.pid": request.pid, "service.name": SERVICE, "service.instance.id": f"i{request.pid}"}
+            spans.append((resource, "", {"name": "forkspan"}, span))
+        return journal, spans
+
+    def spoil(what, change):
+        journal, spans = books()
+        change(spans)
+        quiet = Quiet()
+        compare(quiet, "self", journal, spans)
+        tap.check((quiet.failed > 0) == (what != "nothing"), f"the ledger's control: {what} wrong",
+                  f"{quiet.failed} checks failed")
+
+    spoil("nothing", lambda spans: None)
+    spoil("a span lost", lambda spans: spans.pop(5))
+    spoil("a span twice", lambda spans: spans.append(spans[5]))
+    spoil("a parent", lambda spans: next(s for *_, s in spans if "parentSpanId" in s).update(parentSpanId="00" * 7 + "01"))
+    spoil("a status", lambda spans: spans[9][3]["attributes"][-1]["value"].update(intValue="299"))
+    spoil("a duration", lambda spans: spans[9][3].update(endTimeUnixNano=str(10**18 + 10**10)))
+    spoil("a worker", lambda spans: spans[9][0].update({"process.pid": 1}))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--collector")
+    parser.add_argument("--forkspan")
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--only", default="")
+    parser.add_argument("--self-test", action="store_true")
+    options = parser.parse_args()
+    tap = Tap()
+    if options.self_test:
+        self_test(tap)
+        tap.end()
+    print(f"# seed {options.seed}", flush=True)
+    for name in SERVERS:
+        if options.only in name:
+            run(tap, name, options)
+    tap.end()
+
+
+main()
