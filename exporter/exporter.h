@@ -31,20 +31,20 @@ struct exporter_config {
     const struct exporter_header *headers;
     size_t n_headers;
     bool gzip;
-    uint32_t timeout_ms;             /* whole export with its retries; 0 = no limit */
-    const char *certificate;         /* path of a PEM CA file, or NULL: the system's CAs */
-    const char *client_key;          /* path or NULL */
-    const char *client_certificate;  /* path or NULL */
-    const char *file;                /* FORKSPAN_FILE, or NULL: standard output */
-    bool console_stderr;             /* console: write to stderr instead of stdout */
+    uint32_t timeout_ms;            /* whole export with its retries; 0 = no limit */
+    const char *certificate;        /* path of a PEM CA file, or NULL: the system's CAs */
+    const char *client_key;         /* path or NULL */
+    const char *client_certificate; /* path or NULL */
+    const char *file;               /* FORKSPAN_FILE, or NULL: standard output */
+    bool console_stderr;            /* console: write to stderr instead of stdout */
     const char *schema_url;
 };
 
 /* What the exporter may ask of the place it runs in. */
 struct exporter_host {
     void *ctx;
-    /* poll(2) with the thread at rest; n may be 0 (a pause, which a stop cuts short). Returns poll's value, or
-     * -2 when the export must end now (time is up for the process): send() then returns EXPORT_ABORTED. */
+    /* poll(2) with the thread at rest; n may be 0 (a pause, which a stop cuts short). Returns poll's value,
+     * or -2 when the export must end now (time is up for the process): send() then returns EXPORT_ABORTED. */
     int (*wait)(void *ctx, struct pollfd *fds, unsigned n, int timeout_ms);
     /* Between pieces of work of at most 1 ms: a fork that waits gets its turn here. */
     void (*rest_point)(void *ctx);
@@ -64,17 +64,17 @@ struct exporter_batch {
         const uint8_t *spans;
         size_t spans_len;
         uint32_t n_spans;
-    } *scopes;
+    } * scopes;
     size_t n_scopes;
-    uint32_t n_spans; /* sum over the scopes */
+    uint32_t n_spans;   /* sum over the scopes */
     const uint8_t *raw; /* encoded ResourceSpans fields (tag 0x0a each) to append unread; NULL if none */
     size_t raw_len;
 };
 
 enum export_result {
-    EXPORT_OK,       /* delivered; `rejected` spans were refused by the receiver */
-    EXPORT_FAILED,   /* given up: not to be sent again */
-    EXPORT_ABORTED,  /* host said stop: state at the receiver unknown */
+    EXPORT_OK,      /* delivered; `rejected` spans were refused by the receiver */
+    EXPORT_FAILED,  /* given up: not to be sent again */
+    EXPORT_ABORTED, /* host said stop: state at the receiver unknown */
 };
 
 struct export_outcome {
@@ -89,15 +89,16 @@ struct exporter; /* opaque */
 struct exporter_ops {
     uint32_t abi;        /* EXPORTER_ABI */
     const char *version; /* FORKSPAN_VERSION; the preload refuses another one */
-    /* Reads CA certificates, client keys, hosts and resolver configuration now, so that a later chroot does not
-     * matter; opens no connection and keeps no fd. NULL on failure (logged). */
+    /* Reads CA certificates, client keys, hosts and resolver configuration now, so that a later chroot does
+     * not matter; opens no connection and keeps no fd. NULL on failure (logged). */
     struct exporter *(*open)(const struct exporter_config *config, const struct exporter_host *host);
-    /* In a new process after a fork, before its first send: forgets connection and handle of the parent without
-     * a goodbye (closes the inherited socket fds that are still the same device and inode). */
+    /* In a new process after a fork, before its first send: forgets connection and handle of the parent
+     * without a goodbye (closes the inherited socket fds that are still the same device and inode). */
     void (*after_fork_child)(struct exporter *e);
     /* A new host for the calls to come (the batch thread's). */
     void (*set_host)(struct exporter *e, const struct exporter_host *host);
-    /* Sends one batch with retries, bounded by config->timeout_ms and by deadline_ns (CLOCK_MONOTONIC, 0 = none). */
+    /* Sends one batch with retries, bounded by config->timeout_ms and by deadline_ns (CLOCK_MONOTONIC, 0 =
+     * none). */
     void (*send)(struct exporter *e, const struct exporter_batch *batch, uint64_t deadline_ns,
                  struct export_outcome *out);
     void (*close)(struct exporter *e);
