@@ -277,10 +277,9 @@ static void take(struct http1_slice *in, size_t n)
 /* States that go on without a byte. */
 static bool step_without_input(struct http1 *p, enum http1_event *event)
 {
-    switch (p->state) {
-    case HEAD_DONE:
+    if (p->state == HEAD_DONE)
         p->state = (uint8_t)after_head(p);
-        return false;
+    switch (p->state) {
     case END:
         p->state = p->flags & LOST_AT_END ? LOST : IDLE;
         p->kind = HTTP1_REQ_PLAIN;
@@ -342,15 +341,13 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
             p->state = p->flags & IS_RESPONSE ? VERSION : METHOD;
             return HTTP1_START;
         case METHOD: {
-            size_t n = 0;
-            while (n < in->len && is_token(in->p[n]))
+            /* A "method" of 64 and more bytes is text or data, not HTTP. */
+            size_t n = 0, most = 63u - p->count;
+            while (n < in->len && n < most && is_token(in->p[n]))
                 n++;
             if (n) {
                 out->p = in->p;
                 out->len = n;
-                /* A "method" of 64 and more bytes is text or data, not HTTP. */
-                if (n > 63u - p->count)
-                    return lost(p, in);
                 p->count = (uint8_t)(p->count + n);
                 take(in, n);
                 return HTTP1_METHOD;
