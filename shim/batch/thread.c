@@ -79,12 +79,11 @@ static void host_log(void *ctx, int level, const char *line)
 
 static const struct exporter_host host = {.wait = host_wait, .rest_point = host_rest_point, .log = host_log};
 
-/* Serves one round; says whether a flush was asked meanwhile. */
+/* Exports everything, then says that ticket `ticket` is served. */
 static void serve_flush(uint32_t ticket)
 {
-    enum consumer_result result;
-    while ((result = consumer_run(&consumer, atomic_load(&flush_until))) == CONSUMER_FOREIGN &&
-           atomic_load(&last_one) && now_ns() < atomic_load(&flush_until)) {
+    while (consumer_run(&consumer, atomic_load(&flush_until)) == CONSUMER_FOREIGN && atomic_load(&last_one) &&
+           now_ns() < atomic_load(&flush_until)) {
         /* Workers that leave together: what one still holds is ours as soon as it lets go or is dead. */
         rest_enter();
         futex_wait(&wake, atomic_load(&wake), LEAVING_PAUSE_NS);

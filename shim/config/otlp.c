@@ -30,12 +30,10 @@ static bool url_good(const char *s)
 
 static const char *joined(struct parse *p, const char *a, const char *b)
 {
-    size_t n = strlen(a), m = strlen(b);
-    char *out = parse_alloc(p, n + m + 1);
-    if (out) {
-        memcpy(out, a, n);
-        memcpy(out + n, b, m + 1);
-    }
+    size_t size = strlen(a) + strlen(b) + 1;
+    char *out = parse_alloc(p, size);
+    if (out)
+        snprintf(out, size, "%s%s", a, b);
     return out;
 }
 
