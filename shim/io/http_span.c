@@ -418,6 +418,23 @@ static bool is_ascii(const char *p, size_t n)
     return true;
 }
 
+static size_t varint_size(size_t v)
+{
+    size_t n = 1;
+    while (v >>= 7)
+        n++;
+    return n;
+}
+
+/* Bytes of a KeyValue with its tag. A ring gives away what is reserved, not what is used: so no generous
+ * bound. */
+static size_t attribute_size(size_t key, size_t value)
+{
+    size_t any = 1 + varint_size(value) + value;
+    size_t pair = 1 + varint_size(key) + key + 1 + varint_size(any) + any;
+    return 1 + varint_size(pair) + pair;
+}
+
 static bool sink_admits(struct sink *s)
 {
     if (s->count >= s->limit) {
@@ -442,10 +459,8 @@ static void put_string(struct sink *s, const char *key, struct text v)
     }
     if (s->wire)
         wire_key_string(s->wire, key, (const uint8_t *)v.p, v.len);
-    else if (is_ascii(v.p, v.len))
-        s->room += strlen(key) + v.len + 32;
     else
-        s->room += wire_key_string_room(strlen(key), v.len);
+        s->room += attribute_size(strlen(key), is_ascii(v.p, v.len) ? v.len : 3 * v.len);
 }
 
 static void put_int(struct sink *s, const char *key, int64_t v)
@@ -455,7 +470,7 @@ static void put_int(struct sink *s, const char *key, int64_t v)
     if (s->wire)
         wire_key_int(s->wire, key, v);
     else
-        s->room += strlen(key) + 32;
+        s->room += attribute_size(strlen(key), 10);
 }
 
 static struct text text_of(const char *s)
@@ -603,7 +618,7 @@ size_t http_span_room(const struct config *config, const struct request *r, cons
 {
     struct span_head h;
     head_of(config, r, o, &h);
-    return span_room(&h) + measure(config, r, o).room;
+    return span_room(&h) + measure(config, r, o).room + 16; /* the writer wants a little room in hand */
 }
 
 static size_t span_write(const struct config *config, const struct request *r, const struct http_outcome *o,

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Connections: what is tracked, what ends it, two threads, and forks.
+ */
+#include "harness.h"
+
+#include "fork/generation.h"
+#include "io/address.h"
+#include "io/http_span.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+TestSuite(connection, .init = harness_init);
+
+#define GET "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+Test(connection, nothing_before_the_first_accept)
+{
+    cr_assert_eq(connection_of(5), CONNECTION_NONE);
+    cr_assert_eq(connection_of(-1), CONNECTION_NONE);
+    cr_assert_not(connection_close_watched(5));
+    harness_read(5, GET);
+    cr_assert_eq(connection_length, 0);
+    harness_accept(5);
+    cr_assert_gt(connection_length, 5);
+    cr_assert_eq(connection_of(-1), CONNECTION_NONE);
+    cr_assert_eq(connection_of(INT32_MAX), CONNECTION_NONE);
+}
+
+Test(connection, not_serving)
+{
+    test_serves = false;
+    harness_accept(5);
+    cr_assert_eq(connection_length, 0);
+    test_serves = true;
+    test_own_thread = true;
+    harness_accept(5);
+    cr_assert_eq(connection_length, 0);
+    test_own_thread = false;
+    harness_accept(5);
+    test_config.instrument = INSTRUMENT_FASTCGI;
+    harness_accept(6);
+    cr_assert_eq(connection_of(6), CONNECTION_NONE);
+}
+
+Test(connection, what_is_not_http_costs_nothing)
+{
+    harness_accept(5);
+    harness_read(5, "\x16\x03\x01");
+    cr_assert_eq(connection_of(5), CONNECTION_NONE);
+    connection_gone(5);
+    cr_assert_null(connection_of(5));
+    harness_accept(5);
+    harness_write(5, "220 ready\r\n");
+    cr_assert_eq(connection_of(5), CONNECTION_NONE);
+    connection_gone(5);
+    harness_accept(5);
+    harness_read(5, GET "\x01\x02");
+    cr_assert_neq(connection_of(5), CONNECTION_NONE, "one answer is still to come");
+    harness_write(5, OK);
+    cr_assert_eq(connection_of(5), CONNECTION_NONE);
+    cr_assert_eq(n_caught, 1);
+    cr_assert_eq(test_counters[COUNT_UNSURE], 0);
+}
+
+/* An fd that nobody accepted: told by its first bytes, and only if it is a connected stream socket. */
+Test(connection, lazy_classification)
+{
+    int pair[2], ends[2];
+    harness_accept(900); /* the table */
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    cr_assert_eq(pipe(ends), 0);
+    connection_arrived(pair[0]);
+    errno = 77;
+    harness_read(pair[0], GET);
+    cr_assert_eq(errno, 77);
+    harness_write(pair[0], OK);
+    cr_assert_eq(n_caught, 1);
+    harness_read(pair[1], "HTTP/1.1 200 OK\r\n\r\n");
+    cr_assert_eq(connection_of(pair[1]), CONNECTION_NONE);
+    harness_read(ends[0], GET);
+    cr_assert_eq(connection_of(ends[0]), CONNECTION_NONE);
+    connection_gone(ends[0]);
+    cr_assert_null(connection_of(ends[0]));
+}
+
+Test(connection, looks_like_request)
+{
+    static const char *const yes[] = {"GET / HTTP/1.1", "GET",         "G",
+                                      "OPTIONS * ",     "CONNECT a:1", "GET http://"};
+    static const char *const no[] = {"HTTP/1.1 200",      "get /", "GET x", "\x16\x03", "", " GET",
+                                     "ABCDEFGHIJKLMNOPQ", "AB /"};
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        cr_assert(http_looks_like_request((const uint8_t *)yes[i], strlen(yes[i])), "%s", yes[i]);
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        cr_assert_not(http_looks_like_request((const uint8_t *)no[i], strlen(no[i])), "%s", no[i]);
+}
+
+Test(connection, accept_resets)
+{
+    harness_accept(5);
+    harness_read(5, "GET / HTTP/1.1\r\nHos");
+    harness_accept(5); /* closed behind our back */
+    cr_assert_eq(harness_requests_open(), 0);
+    harness_read(5, GET);
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 1);
+}
+
+Test(connection, close_range)
+{
+    for (int fd = 5; fd < 15; fd++) {
+        harness_accept(fd);
+        harness_read(fd, GET);
+    }
+    connection_gone_range(7, ~0u);
+    cr_assert_eq(n_caught, 8);
+    cr_assert_neq(connection_of(6), NULL);
+    cr_assert_null(connection_of(7));
+    connection_gone_range(0, 6);
+    cr_assert_eq(n_caught, 10);
+}
+
+Test(connection, connections_are_used_again)
+{
+    harness_accept(5);
+    struct connection *first = connection_of(5);
+    for (int i = 0; i < 1000; i++) {
+        connection_gone(5);
+        harness_accept(5);
+        cr_assert_eq(connection_of(5), first);
+    }
+}
+
+Test(connection, vfork_child_leaves_all_alone)
+{
+    harness_accept(5);
+    harness_read(5, GET);
+    test_vfork_child = true;
+    connection_gone(5);
+    connection_gone_range(0, ~0u);
+    harness_read(5, "garbage");
+    harness_write(5, "garbage");
+    test_vfork_child = false;
+    harness_write(5, OK);
+    connection_gone(5);
+    cr_assert_eq(n_caught, 1);
+    cr_assert_eq(caught[0].status, 0);
+}
+
+/* Somebody else is in the half, as seen from here: one word. */
+Test(connection, two_in_one_half)
+{
+    harness_accept(5);
+    harness_read(5, GET);
+    struct connection *c = connection_of(5);
+    cr_assert(connection_try(c, HALF_RESPONSE));
+    harness_write(5, OK);
+    cr_assert_eq(test_counters[COUNT_UNSURE], 1);
+    cr_assert_eq(connection_of(5), CONNECTION_NONE);
+    cr_assert_eq(harness_requests_open(), 1, "its holder lets it go");
+    connection_leave(c, HALF_RESPONSE);
+    cr_assert_eq(harness_requests_open(), 0);
+    cr_assert_eq(n_caught, 0);
+    cr_assert_eq(c->ending, CONNECTION_FREE);
+    connection_gone(5);
+    harness_accept(5);
+    cr_assert_eq(connection_of(5), c);
+    harness_read(5, GET);
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 1);
+}
+
+Test(connection, close_while_a_half_is_held)
+{
+    harness_accept(5);
+    harness_read(5, GET);
+    struct connection *c = connection_of(5);
+    cr_assert(connection_try(c, HALF_REQUEST));
+    connection_gone(5);
+    cr_assert_eq(n_caught, 0);
+    connection_leave(c, HALF_REQUEST);
+    cr_assert_eq(n_caught, 1);
+    cr_assert_str_eq(attribute(&caught[0], "error.type"), "no_response");
+}
+
+enum { ROUNDS = 20000 };
+
+static void *other_thread(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < ROUNDS; i++)
+        harness_read(5, "POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx");
+    return NULL;
+}
+
+/* Two threads write one half as fast as they can while a third closes and accepts: nothing leaks, nothing
+ * breaks. */
+Test(connection, storm)
+{
+    pthread_t a, b;
+    harness_accept(5);
+    pthread_create(&a, NULL, other_thread, NULL);
+    pthread_create(&b, NULL, other_thread, NULL);
+    for (int i = 0; i < ROUNDS; i++) {
+        connection_gone(5);
+        n_caught = 0;
+        harness_accept(5);
+    }
+    pthread_join(a, NULL);
+    pthread_join(b, NULL);
+    n_caught = 0;
+    connection_gone(5);
+    cr_assert_eq(harness_requests_open(), 0);
+    n_caught = 0;
+    harness_accept(5);
+    harness_read(5, GET);
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 1);
+}
+
+struct pass {
+    _Atomic int turn;
+};
+
+static void *writer(void *arg)
+{
+    struct pass *p = arg;
+    for (int i = 0; i < 500; i++) {
+        while (p->turn != 2 * i + 1)
+            ;
+        harness_write(5, OK);
+        n_caught = 0;
+        p->turn = 2 * i + 2;
+    }
+    return NULL;
+}
+
+/* One thread reads, another writes: that is what halves are for. */
+Test(connection, halves_in_two_threads)
+{
+    struct pass pass = {0};
+    pthread_t t;
+    harness_accept(5);
+    pthread_create(&t, NULL, writer, &pass);
+    for (int i = 0; i < 500; i++) {
+        while (pass.turn != 2 * i)
+            ;
+        harness_read(5, GET);
+        pass.turn = 2 * i + 1;
+    }
+    pthread_join(t, NULL);
+    cr_assert_eq(test_counters[COUNT_QUEUED], 500);
+    cr_assert_eq(test_counters[COUNT_UNSURE], 0);
+}
+
+static int in_child(void (*what)(void))
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        what();
+        _exit(0);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+#define CHILD(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition))                                                                                    \
+            _exit(__LINE__ % 200 + 1);                                                                       \
+    } while (0)
+
+static void child_serves_idle(void)
+{
+    harness_read(5, GET);
+    harness_write(5, OK);
+    CHILD(n_caught == 1);
+    connection_gone(5);
+    CHILD(n_caught == 1);
+}
+
+Test(connection, fork_idle_connection_is_the_childs)
+{
+    harness_accept(5);
+    cr_assert_eq(in_child(child_serves_idle), 0);
+    harness_read(5, GET);
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 1);
+}
+
+static void child_forgets(void)
+{
+    /* what it does with a request that its parent has read makes no span, and touches nothing of the parent's
+     */
+    unsigned open = harness_requests_open();
+    harness_write(5, OK);
+    CHILD(n_caught == 0);
+    CHILD(connection_of(5) == CONNECTION_NONE);
+    connection_gone(6);
+    CHILD(n_caught == 0);
+    CHILD(harness_requests_open() == open);
+    harness_accept(5);
+    harness_read(5, GET);
+    harness_write(5, OK);
+    CHILD(n_caught == 1);
+}
+
+Test(connection, fork_in_mid_request)
+{
+    harness_accept(5);
+    harness_read(5, GET);
+    harness_accept(6);
+    harness_read(6, "GET / HT");
+    cr_assert_eq(in_child(child_forgets), 0);
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 1);
+}
+
+static void child_half_left_behind(void)
+{
+    harness_read(5, GET);
+    CHILD(test_counters[COUNT_UNSURE] == 0);
+    CHILD(connection_of(5) == CONNECTION_NONE); /* its place in the stream is not known */
+    harness_accept(5);
+    harness_read(5, GET);
+    harness_write(5, OK);
+    CHILD(n_caught == 1);
+}
+
+Test(connection, fork_while_a_half_is_held)
+{
+    harness_accept(5);
+    cr_assert(connection_try(connection_of(5), HALF_REQUEST));
+    cr_assert_eq(in_child(child_half_left_behind), 0);
+    connection_leave(connection_of(5), HALF_REQUEST);
+    harness_read(5, GET);
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 1);
+}
+
+Test(connection, addresses)
+{
+    static const char *const v6[] = {
+        "::",          "::1", "2001:db8::1", "2001:db8:0:1:1:1:1:1", "1:0:0:2::3",
+        "fe80::1:0:0", "1::", "::2:0:0:3",   "1:2:3:4:5:6:7:8"};
+    char out[ADDRESS_TEXT];
+    uint8_t bytes[16];
+    for (size_t i = 0; i < sizeof v6 / sizeof *v6; i++) {
+        char want[INET6_ADDRSTRLEN];
+        inet_pton(AF_INET6, v6[i], bytes);
+        inet_ntop(AF_INET6, bytes, want, sizeof want);
+        size_t n = address_format(AF_INET6, bytes, out);
+        cr_assert_eq(n, strlen(want), "%s", v6[i]);
+        cr_assert_arr_eq(out, want, n, "%s", v6[i]);
+    }
+    inet_pton(AF_INET6, "::ffff:192.0.2.10", bytes);
+    cr_assert_eq(address_format(AF_INET6, bytes, out), 10);
+    cr_assert_arr_eq(out, "192.0.2.10", 10);
+    cr_assert_eq(address_format(AF_UNIX, bytes, out), 0);
+}
+
+Test(connection, host_and_port)
+{
+    static const struct {
+        const char *in, *host;
+        int port;
+    } rows[] = {
+        {"a", "a", -1},     {"a:1", "a", 1},  {" a:65535 ", "a", 65535}, {"a:65536", "a", -1},
+        {"a:", "a", -1},    {"a:x", "a", -1}, {"[::1]:80", "::1", 80},   {"[::1]", "::1", -1},
+        {"::1", "::1", -1}, {"", NULL, 0},    {":80", NULL, 0},          {"[::1", NULL, 0},
+        {"[]:80", NULL, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct text host;
+        int32_t port;
+        bool ok = address_split((struct text){rows[i].in, strlen(rows[i].in)}, &host, &port);
+        cr_assert_eq(ok, rows[i].host != NULL, "%s", rows[i].in);
+        if (ok) {
+            cr_assert_eq(host.len, strlen(rows[i].host), "%s", rows[i].in);
+            cr_assert_arr_eq(host.p, rows[i].host, host.len);
+            cr_assert_eq(port, rows[i].port, "%s", rows[i].in);
+        }
+    }
+}
+
+Test(connection, forwarded)
+{
+    static const struct {
+        const char *in, *name, *value;
+    } rows[] = {
+        {"for=1.2.3.4", "for", "1.2.3.4"},
+        {"FOR=1.2.3.4;Host=x", "host", "x"},
+        {"by=a; for=\"[::1]:8\" ,for=b", "for", "[::1]:8"},
+        {"for=\"a,b;c\";proto=https", "proto", "https"},
+        {"for=\"un", "for", NULL},
+        {"xfor=1", "for", NULL},
+        {"for=", "for", NULL},
+        {"for;proto=x", "proto", "x"},
+        {",;,", "for", NULL},
+        {"for=\"a\\\"b\";host=h", "host", "h"},
+        {"for=\"a\\", "for", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct text value;
+        bool ok = forwarded_find((struct text){rows[i].in, strlen(rows[i].in)}, rows[i].name, &value);
+        cr_assert_eq(ok, rows[i].value != NULL, "%s", rows[i].in);
+        if (ok) {
+            cr_assert_eq(value.len, strlen(rows[i].value), "%s", rows[i].in);
+            cr_assert_arr_eq(value.p, rows[i].value, value.len);
+        }
+    }
+}
