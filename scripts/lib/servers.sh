@@ -1,12 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Sourced by scripts/test: real servers traced into a real Collector.
+# Sourced by scripts/test: real servers, traced into a real Collector.
 
-servers() {
+# servers_python: sets $python to that of the tests' virtual environment, once
+servers_python() {
+    [[ ${python-} ]] && return 0
+    if ! python=$(test_python); then
+        python=
+        not_ok "the Python packages of tests/servers/requirements.txt install" "$log/venv"
+        return 1
+    fi
+}
+
+ledger() {
     local otelcol
     if ! otelcol=$(collector 2>"$log/collector"); then
         not_ok "the Collector builds" "$log/collector"
         return 0
     fi
     ok "the Collector builds"
+    servers_python || return 0
+    tap "ledger's control" "$python" tests/servers/ledger.py --self-test
+    have_product "ledger" || return 0
+    tap ledger "$python" tests/servers/ledger.py --collector "$otelcol" --forkspan "$command" \
+        --requests "$([[ $long ]] && echo 20000 || echo 2000)"
+}
+
+bad_input() {
+    have_product "bad input" && servers_python || return 0
+    tap "bad input" "$python" tests/servers/bad_input.py --forkspan "$command" --random "$([[ $long ]] && echo 1000 || echo 40)"
+}
+
+transparent() {
+    have_product "transparency" && servers_python || return 0
+    tap transparency "$python" tests/servers/transparent.py --forkspan "$command"
+}
+
+decode() {
+    have_product "decoder" && servers_python || return 0
+    tap decoder "$python" tests/export/decode.py --forkspan "$command" --requests "$([[ $long ]] && echo 2000 || echo 200)"
 }

@@ -79,7 +79,7 @@ def unknown(message):
     found = [f"{message.DESCRIPTOR.name}.{field.field_number}" for field in UnknownFieldSet(message)]
     for descriptor, value in message.ListFields():
         if descriptor.type == descriptor.TYPE_MESSAGE:
-            for part in value if descriptor.label == descriptor.LABEL_REPEATED else [value]:
+            for part in value if descriptor.is_repeated else [value]:
                 found.extend(unknown(part))
     return found
 
@@ -123,7 +123,7 @@ def wrong_with(resource_spans, scope_spans, span):
         wrong.append(f"schema url of the resource: {resource_spans.schema_url!r}")
     if not scope_spans.scope.name or not scope_spans.scope.version:
         wrong.append("scope: no name or version")
-    if not SCHEMA.match(scope_spans.schema_url):
+    if scope_spans.schema_url and not SCHEMA.match(scope_spans.schema_url):
         wrong.append(f"schema url of the scope: {scope_spans.schema_url!r}")
     if len(span.trace_id) != 16 or not any(span.trace_id):
         wrong.append(f"trace id {span.trace_id.hex()}")

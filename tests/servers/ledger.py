@@ -274,7 +274,7 @@ def run(tap, name, options):
             if collector:
                 collector.stop()
                 compare(tap, name, journal, collector.spans())
-                complaints = [line for line in gunicorn.text().splitlines() if "forkspan" in line]
+                complaints = [line for line in gunicorn.text().splitlines() if line.startswith("forkspan")]
                 tap.check(not complaints, f"{name}: forkspan has nothing to complain of", "\n".join(complaints[:20]))
         except Exception as error:
             tap.check(False, f"{name}: runs", f"{error!r}\n{gunicorn.tail() if gunicorn else ''}")
