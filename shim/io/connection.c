@@ -310,12 +310,15 @@ void connection_accepted(int fd, const struct sockaddr *peer, socklen_t len)
 {
     int saved = errno;
     if (!process_own_thread() && !(in_table(fd) && process_in_vfork_child())) {
-        const bool serves = process_serves(false) && (config_get()->instrument & INSTRUMENT_HTTP);
+        bool http = config_get()->instrument & INSTRUMENT_HTTP;
+        bool serves = http && process_serves(false);
         if (serves)
             table_make();
         if (in_table(fd)) {
+            /* Another thread may be claiming the slot at this moment: then the first read looks again. */
+            struct connection *none = http ? NULL : CONNECTION_NONE;
             struct connection *c = serves ? connection_new(fd, peer, len) : NULL;
-            entry_set(fd, c ? c : CONNECTION_NONE);
+            entry_set(fd, c ? c : none);
         }
     }
     errno = saved;
@@ -367,8 +370,10 @@ static struct connection *classify(int fd, const struct iovec *iov, ssize_t got)
         struct sockaddr_storage peer;
         socklen_t len = sizeof peer, type_len = sizeof(int);
         int type = 0;
+        /* A worker that was exec'd and gets its connections over a socket (node) has no other place to begin
+         * in: here, not in a signal handler, which reads no request of a connection it has never seen. */
         if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM &&
-            getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && process_serves(true) &&
+            getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && process_serves(false) &&
             (config_get()->instrument & INSTRUMENT_HTTP))
             c = connection_new(fd, (struct sockaddr *)&peer, len);
     }
