@@ -49,8 +49,8 @@ static void request_begins(struct connection *c)
         process_count(COUNT_DROPPED, 1);
         return;
     }
-    r->start_realtime_ns = clock_ns(CLOCK_REALTIME);
     r->start_monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+    r->start_realtime_ns = clock_unix_ns(r->start_monotonic_ns);
     r->peer_family = c->peer_family;
     r->peer_port = c->peer_port;
     memcpy(r->peer, c->peer, sizeof r->peer);

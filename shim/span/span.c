@@ -115,8 +115,8 @@ struct span *span_start(const char *name, enum span_kind kind, const struct span
     s->head.name = s->name;
     s->head.name_len = len;
     s->wire = (struct wire){.p = s->bytes, .end = s->bytes + ATTRIBUTES};
-    s->head.start_ns = clock_ns(CLOCK_REALTIME);
     s->start_mono = clock_ns(CLOCK_MONOTONIC);
+    s->head.start_ns = clock_unix_ns(s->start_mono);
     return s;
 }
 

@@ -176,7 +176,10 @@ Test(ring, corrupt_cells_never_lead_a_reader_out_of_the_ring)
     }
 }
 
-enum { PRODUCERS = 4, RECORDS = 200000 };
+#ifndef RECORDS
+#define RECORDS 200000
+#endif
+enum { PRODUCERS = 4 };
 static _Atomic uint64_t stored_sum, stored;
 static _Atomic bool producing = true;
 
