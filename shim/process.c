@@ -31,7 +31,6 @@ static struct {
     bool listens;
     bool served;        /* it may have a thread */
     bool no_thread;     /* born behind libc's back among other threads */
-    bool no_slot;       /* all slots are taken */
     uint64_t oldest_ns; /* when the first span not known to be exported was queued (C API without serving) */
 } self;
 
@@ -117,7 +116,8 @@ static bool claim(void)
 {
     int i = slot_claim(&self.arena);
     if (i < 0) {
-        self.no_slot = true;
+        /* tried again at the next connection or span: a consumer has been told */
+        process_count(COUNT_NO_ROOM, 1);
         return false;
     }
     struct slot *s = arena_slot(&self.arena, (uint32_t)i);
@@ -157,7 +157,7 @@ static bool set_up(bool serving, bool signal_safe_only)
     if (ok && atomic_load(&generation_of_self) != 0 && atomic_load(&generation_of_self) != (uint32_t)now)
         raw_child();
     atomic_store(&generation_of_self, (uint32_t)now);
-    ok = ok && !self.no_slot && (self.slot || claim());
+    ok = ok && (self.slot || claim());
     if (ok) {
         self.served |= serving;
         bool wants = self.served && !self.no_thread && !thread_running();
@@ -255,7 +255,6 @@ void process_postfork_child(bool no_thread)
         self.ring = NULL;
     }
     self.served = false;
-    self.no_slot = false;
     self.no_thread = no_thread;
     self.oldest_ns = 0;
 }

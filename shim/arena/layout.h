@@ -77,6 +77,8 @@ struct slot {
     _Atomic uint64_t pid_namespace;
     _Atomic uint32_t consuming; /* the slot's process has a consumer that runs */
     _Atomic uint32_t resource_len;
+    _Atomic uint32_t
+        wake; /* futex word the slot's batch thread rests on: counts reasons to look at the rings */
     /* Sealed batches, oldest first. Written by the ring's consumer under its queue lock. */
     _Atomic uint32_t sealed_first, sealed_count;
     struct sealed sealed[SEALED_MAX];

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena/slot.h"
 #include "arena/requests.h"
+#include "futex.h"
 #include "next.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -77,9 +77,24 @@ int slot_claim(const struct arena *a)
         request_table_init((struct request_table *)((char *)s + a->requests_off));
         ring_init(slot_ring(a, s), a->shape.cells, a->shape.units, a->max_queued);
         atomic_store(&s->state, state_word(SLOT_LIVE, pid));
+        if (i >= a->slots / 2) /* the lower half is taken, by the living or by the dead */
+            slot_pressure(a);
         return (int)i;
     }
+    slot_pressure(a);
     return -1;
+}
+
+void slot_pressure(const struct arena *a)
+{
+    for (uint32_t i = 0; i < a->slots; i++) {
+        struct slot *s = arena_slot(a, i);
+        if (atomic_load(&s->consuming) && consumer_alive(a, consumer_word(i, atomic_load(&s->epoch)))) {
+            atomic_fetch_add(&s->wake, 1);
+            futex_wake_all(&s->wake);
+            return;
+        }
+    }
 }
 
 bool slot_owner_dead(const struct arena *a, uint32_t i)

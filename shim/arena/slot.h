@@ -9,6 +9,9 @@
 /* Claims a free slot for the calling process and initialises ring and request table; -1 when all are taken.
  * System calls, no allocation: also in a signal handler. */
 int slot_claim(const struct arena *a);
+/* Slots are getting scarce: wakes a consumer of another process, which frees those of the dead. Handler-safe.
+ */
+void slot_pressure(const struct arena *a);
 /* The slot's owner is certainly dead. Unknown means alive. */
 bool slot_owner_dead(const struct arena *a, uint32_t i);
 /* Gives the slot of a dead owner back. The caller is its consumer; the ring is empty. */

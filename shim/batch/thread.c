@@ -18,7 +18,7 @@
 enum { STACK_SIZE = 512 * 1024, LEAVING_PAUSE_NS = 2000000 };
 
 /* What others want of the thread; each is a futex word. */
-static _Atomic uint32_t wake;        /* counts reasons to look at the rings */
+static _Atomic uint32_t *wake; /* counts reasons to look at the rings; in the slot, so that others may, too */
 static _Atomic uint32_t flush_asked; /* tickets given out */
 static _Atomic uint32_t flush_done;  /* the last ticket served */
 static _Atomic uint32_t stop;        /* 1: begin no batch, 2: and it is quiet */
@@ -43,7 +43,7 @@ static int host_wait(void *ctx, struct pollfd *fds, unsigned n, int timeout_ms)
 {
     (void)ctx;
     if (n == 0) { /* a pause: a flush or a stop cuts it short */
-        uint32_t seen = atomic_load(&wake);
+        uint32_t seen = atomic_load(wake);
         uint64_t pause = timeout_ms > 0 ? (uint64_t)timeout_ms * 1000000u : 1,
                  flush = atomic_load(&flush_until);
         if (stopping())
@@ -51,7 +51,7 @@ static int host_wait(void *ctx, struct pollfd *fds, unsigned n, int timeout_ms)
         if (flush)
             pause = now_ns() < flush && flush - now_ns() < pause ? flush - now_ns() + 1 : pause;
         rest_enter();
-        futex_wait(&wake, seen, pause);
+        futex_wait(wake, seen, pause);
         rest_leave();
         flush = atomic_load(&flush_until);
         return stopping() || (flush && now_ns() >= flush) ? -2 : 0;
@@ -86,7 +86,7 @@ static void serve_flush(uint32_t ticket)
            now_ns() < atomic_load(&flush_until)) {
         /* Workers that leave together: what one still holds is ours as soon as it lets go or is dead. */
         rest_enter();
-        futex_wait(&wake, atomic_load(&wake), LEAVING_PAUSE_NS);
+        futex_wait(wake, atomic_load(wake), LEAVING_PAUSE_NS);
         rest_leave();
     }
     atomic_store(&flush_until, 0);
@@ -110,7 +110,7 @@ static void *batch_thread(void *arg)
 
     uint64_t period = (uint64_t)consumer.config->schedule_delay_ms * 1000000u;
     for (uint64_t next = now_ns() + period;;) {
-        uint32_t seen = atomic_load(&wake);
+        uint32_t seen = atomic_load(wake);
         uint32_t ticket = atomic_load(&flush_asked);
         if (atomic_load(&stop)) {
             consumer_release(consumer.arena, consumer.me);
@@ -127,9 +127,9 @@ static void *batch_thread(void *arg)
         uint64_t now = now_ns();
         if (now < next) {
             rest_enter();
-            futex_wait(&wake, seen, next - now);
+            futex_wait(wake, seen, next - now);
             rest_leave();
-            if (atomic_load(&wake) == seen && now_ns() < next)
+            if (atomic_load(wake) == seen && now_ns() < next)
                 continue; /* a signal or nothing */
         }
         if (atomic_load(&flush_asked) != atomic_load(&flush_done) || atomic_load(&stop))
@@ -151,6 +151,7 @@ bool thread_start(const struct arena *a, const struct config *config, uint32_t s
                                  .stopping = stopping,
                                  .me = consumer_word(slot, atomic_load(&arena_slot(a, slot)->epoch))};
     own_slot = slot;
+    wake = &arena_slot(a, slot)->wake;
     if (!rest_make()) {
         atomic_store(&running, false);
         return false;
@@ -188,8 +189,8 @@ void thread_wake(void)
 {
     if (!thread_running())
         return;
-    atomic_fetch_add(&wake, 1);
-    futex_wake_all(&wake);
+    atomic_fetch_add(wake, 1);
+    futex_wake_all(wake);
 }
 
 /* Waits until the thread has answered; its state is in *word. */
@@ -244,7 +245,6 @@ void thread_postfork_child(void)
 {
     /* Never joined, never signalled: it is not here. */
     atomic_store(&running, false);
-    atomic_store(&wake, 0);
     atomic_store(&flush_asked, 0);
     atomic_store(&flush_done, 0);
     atomic_store(&flush_until, 0);

@@ -35,7 +35,7 @@ def check(ok, name, why=""):
 def storm(program, children):
     receiver = Receiver()
     env = dict(os.environ, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, OTEL_SERVICE_NAME="storm",
-               OTEL_BSP_SCHEDULE_DELAY="20", FORKSPAN_WORKERS="1024", FORKSPAN_EXIT_FLUSH="10000", FORKSPAN_STACKS="1")
+               OTEL_BSP_SCHEDULE_DELAY="20", FORKSPAN_WORKERS="256", FORKSPAN_EXIT_FLUSH="10000", FORKSPAN_STACKS="1")
     run = subprocess.run([program, str(children), "3", "4"], env=env, capture_output=True, text=True, timeout=1200)
     words = run.stdout.split()
     said = {words[i]: int(words[i + 1]) for i in range(0, len(words), 2)}
