@@ -188,12 +188,12 @@ static size_t answer_bytes(char *p, size_t size, size_t n, void *ctx)
 static bool make_handles(struct exporter *e, struct http *h)
 {
     const struct exporter_config *c = e->config;
-    h->multi = curl_multi_init();
-    h->easy = curl_easy_init();
+    if (!h->multi)
+        h->multi = curl_multi_init();
+    if (!h->easy)
+        h->easy = curl_easy_init();
     if (!h->multi || !h->easy)
         return false;
-    for (int i = 0; i < SOCKETS; i++)
-        h->sockets[i].fd = -1;
     curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, socket_wanted);
     curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
     curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, timer_wanted);
@@ -258,6 +258,8 @@ struct http *http_open(struct exporter *e)
     struct http *h = calloc(1, sizeof *h);
     if (!h)
         return NULL;
+    for (int i = 0; i < SOCKETS; i++)
+        h->sockets[i].fd = -1;
     h->secure = strncasecmp(c->url, "https:", 6) == 0;
     append(&h->headers, c->protocol == EXPORTER_HTTP_JSON ? "Content-Type: application/json"
                                                           : "Content-Type: application/x-protobuf");
@@ -273,7 +275,9 @@ struct http *http_open(struct exporter *e)
         free(line);
     }
     fixed_names(h, c->url);
-    if ((h->secure && !read_certificates(e, h)) || !make_handles(e, h)) {
+    /* The handles are made at the first send: curl's may hold a pair of sockets, and a process that only listens
+     * keeps the files it has. */
+    if (h->secure && !read_certificates(e, h)) {
         http_close(h);
         return NULL;
     }
