@@ -275,8 +275,8 @@ struct http *http_open(struct exporter *e)
         free(line);
     }
     fixed_names(h, c->url);
-    /* The handles are made at the first send: curl's may hold a pair of sockets, and a process that only listens
-     * keeps the files it has. */
+    /* The handles are made at the first send: curl's may hold a pair of sockets, and a process that only
+     * listens keeps the files it has. */
     if (h->secure && !read_certificates(e, h)) {
         http_close(h);
         return NULL;
