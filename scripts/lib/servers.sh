@@ -23,7 +23,7 @@ ledger() {
     tap "ledger's control" "$python" tests/servers/ledger.py --self-test
     have_product "ledger" || return 0
     tap ledger "$python" tests/servers/ledger.py --collector "$otelcol" --forkspan "$command" \
-        --requests "$([[ $long ]] && echo 20000 || echo 2000)"
+        --requests "$([[ $long ]] && echo 21500 || echo 2000)"
 }
 
 bad_input() {
