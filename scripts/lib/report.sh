@@ -57,7 +57,7 @@ step() {
     [[ $1 =~ $only ]] || return 0
     local began=$SECONDS
     say "$1"
-    "$2"
+    if [[ $long ]]; then long_step "$1" "$2"; else "$2"; fi
     printf '# %s: %d s\n' "$1" $((SECONDS - began))
 }
 

@@ -35,6 +35,7 @@ meson_tests() {
     shift 2
     rm -f "$folder/meson-logs/testlog.json"
     meson test -C "$folder" --print-errorlogs "$@" 2>&1 | grep -v '^ninja: ' || true
+    if [[ $long ]]; then grep -hE '^# .*(seed|children)' "$folder/meson-logs/testlog.txt" || true; fi
     if [[ -s $folder/meson-logs/testlog.json ]]; then
         count_meson "$folder" "$prefix"
     else

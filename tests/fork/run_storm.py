@@ -44,7 +44,7 @@ def storm(program, children):
     return run, said, names, ids, receiver
 
 
-print("1..6")
+print(f"1..6\n# {args.children} children", flush=True)
 control = subprocess.run([args.fixture, "2000"], capture_output=True, text=True, timeout=600)
 check("hung 1" in control.stdout, "control: a batch processor without fork care hangs in a child", control.stdout)
 
