@@ -20,7 +20,6 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     /* fork may first be called in a signal handler, where dlsym must not be */
     next_resolve(NEXT_fork);
     next_resolve(NEXT__Fork);
-    next_resolve(NEXT_clone);
     fork_protocol_init();
 }
 

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
@@ -88,7 +89,7 @@ static void process(struct wire *w, const struct config *config, const char *pat
     for (int field = 2; s && field < 22; field++)
         s = strchr(s + 1, ' ');
     unsigned long long ticks = 0;
-    if (s && sscanf(s, " %llu", &ticks) == 1) {
+    if (s && (ticks = strtoull(s, NULL, 10)) != 0) {
         struct timespec now, up;
         clock_gettime(CLOCK_REALTIME, &now);
         clock_gettime(CLOCK_BOOTTIME, &up);

@@ -2,8 +2,8 @@
 #include "fork/generation.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
@@ -15,14 +15,14 @@ static _Atomic uint64_t last = 1; /* on an ordinary page: goes on counting in th
 
 void generation_init(void)
 {
-    long size = sysconf(_SC_PAGESIZE);
-    void *page = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const size_t size = sizeof *generation_page; /* the kernel makes it a page */
+    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return;
     /* Without wiping (before Linux 4.14; qemu-user agrees to any advice, hence the one that must fail) the
      * page changes only where the other two layers see the fork. */
-    if (madvise(page, (size_t)size, -1) == 0 || madvise(page, (size_t)size, MADV_WIPEONFORK) != 0) {
-        munmap(page, (size_t)size);
+    if (madvise(page, size, -1) == 0 || madvise(page, size, MADV_WIPEONFORK) != 0) {
+        munmap(page, size);
         return;
     }
     generation_page = page;
