@@ -182,11 +182,11 @@ bool process_serves(bool signal_safe_only)
     return set_up(true, signal_safe_only);
 }
 
-bool process_makes_spans(void)
+bool process_makes_spans(bool signal_safe_only)
 {
     uint64_t now = atomic_load_explicit(&generation_page->generation, memory_order_relaxed);
     if (__builtin_expect(now != 0 && atomic_load_explicit(&ready, memory_order_acquire) == now, 1)) {
-        if (self.served || self.listens || thread_running() || self.no_thread)
+        if (self.served || self.listens || thread_running() || self.no_thread || signal_safe_only)
             return true;
         /* A program that neither listens nor serves: its thread comes when a span has waited for the schedule
          * delay, or at a half-full ring. A short command never pays for one. */
@@ -203,7 +203,16 @@ bool process_makes_spans(void)
             thread_start(&self.arena, self.config, self.index);
         return true;
     }
-    return set_up(false, false);
+    return set_up(false, signal_safe_only);
+}
+
+bool process_flush(uint32_t timeout_ms)
+{
+    if (!process_makes_spans(false))
+        return false;
+    if (!thread_running() && (ring_queued(self.ring) == 0 || self.no_thread))
+        return ring_queued(self.ring) == 0;
+    return thread_start(&self.arena, self.config, self.index) && thread_flush(timeout_ms, false);
 }
 
 struct ring *process_ring(void)

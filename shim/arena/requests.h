@@ -27,9 +27,10 @@ struct request_table; /* in shared memory */
 
 enum request_phase {
     REQUEST_UNUSED,
-    REQUEST_HEAD,     /* its head is being read: no span if the process dies now */
-    REQUEST_OPEN,     /* sampled, being served: a span is owed */
-    REQUEST_FINISHED, /* its record has been committed as `record` */
+    REQUEST_HEAD,       /* its head is being read: no span if the process dies now */
+    REQUEST_OPEN,       /* sampled, being served: a span is owed */
+    REQUEST_FINISHED,   /* its record has been committed as `record` */
+    REQUEST_UNRECORDED, /* left out by the sampler or by its path: no span, but its children need to know */
 };
 
 enum request_flag {

@@ -5,6 +5,7 @@
 #include "batch/queue.h"
 #include "clock.h"
 #include "log.h"
+#include "span/submit.h"
 
 #include <linux/futex.h>
 #include <stdatomic.h>
@@ -12,7 +13,7 @@
 #include <sys/mman.h>
 
 /* Scope names, in the order of enum ring_scope. */
-static const char *const scope_names[RING_SCOPES] = {"forkspan.http", "forkspan.api", "forkspan.raw"};
+static const char *const scope_names[RING_SCOPES] = {"forkspan.http", "forkspan.api"};
 
 static void count(struct slot *s, enum counter which, uint64_t n)
 {
@@ -115,14 +116,16 @@ static bool collect_scope(struct consumer *c, struct slot *s, const struct seale
         if (!buffer_room(c, b->used + record.len))
             return false;
         memcpy(c->buffer + b->used, record.bytes, record.len);
-        if (!record_sound(c->buffer + b->used, record.len)) {
+        long spans = scope == RING_SCOPE_RAW ? submit_spans(c->buffer + b->used, record.len)
+                                             : record_sound(c->buffer + b->used, record.len);
+        if (spans <= 0) {
             b->corrupt++;
             continue;
         }
         b->used += record.len;
         b->scope_len[scope] += record.len;
-        b->scope_spans[scope]++;
-        b->spans++;
+        b->scope_spans[scope] += (uint32_t)spans;
+        b->spans += (uint32_t)spans;
         if (done % 256 == 255)
             c->rest_point(NULL);
     }
@@ -158,7 +161,9 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
     struct exporter_scope_spans scopes[RING_SCOPES];
     struct exporter_batch batch = {
         .resource = c->buffer, .resource_len = resource_len, .scopes = scopes, .n_spans = b.spans};
-    for (uint32_t i = 0; i < RING_SCOPES; i++) {
+    batch.raw = c->buffer + b.scope_begin[RING_SCOPE_RAW];
+    batch.raw_len = b.scope_len[RING_SCOPE_RAW];
+    for (uint32_t i = 0; i < RING_SCOPE_RAW; i++) {
         if (b.scope_spans[i] == 0)
             continue;
         scopes[batch.n_scopes++] = (struct exporter_scope_spans){.scope_name = scope_names[i],

@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "io/address.h"
 #include "process.h"
+#include "span/current.h"
 #include "span/encode.h"
 #include "span/sampler.h"
 #include "span/span.h"
@@ -262,8 +263,6 @@ static void tracestate_keep(struct request *r)
 static bool request_decide(struct connection *c, struct request *r)
 {
     const struct config *config = config_get();
-    if (excluded(config, r))
-        return false;
     struct span_context parent = {.valid = false};
     if (config->propagate_tracecontext && c->traceparents == 1)
         r->has_parent = traceparent_parse((const uint8_t *)c->traceparent, c->traceparent_len, &parent);
@@ -274,7 +273,7 @@ static bool request_decide(struct connection *c, struct request *r)
     } else {
         new_trace_id(r->context.trace_id);
     }
-    bool sampled = sampler_decide(config, &parent, r->context.trace_id);
+    bool sampled = !excluded(config, r) && sampler_decide(config, &parent, r->context.trace_id);
     new_span_id(r->context.span_id);
     r->context.flags = (uint8_t)((r->has_parent ? parent.flags & TRACE_RANDOM : TRACE_RANDOM) |
                                  (sampled ? TRACE_SAMPLED : 0));
@@ -296,13 +295,12 @@ static void request_hand_over(struct connection *c)
         atomic_store(&c->request_final, true);
         return;
     }
-    if (r && !request_decide(c, r)) {
-        request_release(process_requests(), r);
-        r = NULL;
-    }
     if (r) {
-        process_count(COUNT_STARTED, 1);
-        atomic_store_explicit(&r->phase, REQUEST_OPEN, memory_order_release);
+        bool recorded = request_decide(c, r);
+        if (recorded)
+            process_count(COUNT_STARTED, 1);
+        atomic_store_explicit(&r->phase, recorded ? REQUEST_OPEN : REQUEST_UNRECORDED, memory_order_release);
+        current_read(r);
     }
     atomic_store_explicit(&c->pending[put % CONNECTION_PENDING], (uintptr_t)r | PENDING_SET | kind_of(c),
                           memory_order_relaxed);
@@ -628,7 +626,7 @@ static size_t span_write(const struct config *config, const struct request *r, c
     head_of(config, r, o, &h);
     struct sink measured = measure(config, r, o);
     h.dropped_attributes = with_attributes ? measured.dropped : measured.count + measured.dropped;
-    struct wire w = {out, out + room, false};
+    struct wire w = {.p = out, .end = out + room};
     uint8_t *start = span_open(&w, &h);
     if (with_attributes) {
         struct sink s = {
@@ -652,6 +650,10 @@ static void request_finish(struct request *r, uint64_t end_monotonic_ns, const c
 {
     if (!r)
         return;
+    if (atomic_load_explicit(&r->phase, memory_order_relaxed) != REQUEST_OPEN) {
+        request_release(process_requests(), r);
+        return;
+    }
     const struct config *config = config_get();
     struct http_outcome o = {
         .end_ns = r->start_realtime_ns +

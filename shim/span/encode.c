@@ -102,8 +102,7 @@ static void put_utf8(struct wire *w, const uint8_t *s, size_t len, size_t size)
     }
 }
 
-/* Field `field` of type string, with its tag. */
-static void put_string(struct wire *w, uint8_t tag, const uint8_t *s, size_t len)
+void wire_string(struct wire *w, uint8_t tag, const uint8_t *s, size_t len)
 {
     size_t size = utf8_size(s, len);
     if (!room(w, size + 12))
@@ -113,7 +112,58 @@ static void put_string(struct wire *w, uint8_t tag, const uint8_t *s, size_t len
     put_utf8(w, s, len, size);
 }
 
-/* Opens field 9 (KeyValue) with its key and the head of an AnyValue of value_size bytes; false without room.
+void wire_bytes(struct wire *w, uint8_t tag, const uint8_t *p, size_t len)
+{
+    if (!room(w, len + 12))
+        return;
+    *w->p++ = tag;
+    put_varint(w, len);
+    memcpy(w->p, p, len);
+    w->p += len;
+}
+
+void wire_uint(struct wire *w, uint8_t tag, uint64_t v)
+{
+    if (!room(w, 12))
+        return;
+    *w->p++ = tag;
+    put_varint(w, v);
+}
+
+void wire_fixed64(struct wire *w, uint8_t tag, uint64_t v)
+{
+    if (!room(w, 9))
+        return;
+    *w->p++ = tag;
+    put_fixed64(w, v);
+}
+
+void wire_fixed32(struct wire *w, uint8_t tag, uint32_t v)
+{
+    if (!room(w, 5))
+        return;
+    *w->p++ = tag;
+    memcpy(w->p, &v, 4);
+    w->p += 4;
+}
+
+uint8_t *wire_open(struct wire *w, uint8_t tag)
+{
+    uint8_t *start = w->p;
+    if (!room(w, 1 + LENGTH_BYTES))
+        return start;
+    *w->p++ = tag;
+    w->p += LENGTH_BYTES;
+    return start;
+}
+
+void wire_close(struct wire *w, uint8_t *start)
+{
+    if (!w->over)
+        put_padded(start + 1, (size_t)(w->p - start) - 1 - LENGTH_BYTES);
+}
+
+/* Opens a KeyValue with its key and the head of an AnyValue of value_size bytes; false without room.
  */
 static bool put_key(struct wire *w, const char *key, size_t value_size)
 {
@@ -122,7 +172,7 @@ static bool put_key(struct wire *w, const char *key, size_t value_size)
     size_t pair = 1 + varint_size(key_len) + key_len + value;
     if (!room(w, pair + 12))
         return false;
-    *w->p++ = 0x4a; /* attributes = 9 */
+    *w->p++ = w->key_tag ? w->key_tag : 0x4a;
     put_varint(w, pair);
     *w->p++ = 0x0a; /* key = 1 */
     put_varint(w, key_len);
@@ -171,7 +221,7 @@ void wire_key_bool(struct wire *w, const char *key, bool value)
 
 size_t span_room(const struct span_head *h)
 {
-    return 120 + 3 * h->name_len + h->tracestate_len +
+    return 132 + 3 * h->name_len + h->tracestate_len +
            (h->status_message ? 3 * strlen(h->status_message) : 0);
 }
 
@@ -189,13 +239,13 @@ uint8_t *span_open(struct wire *w, const struct span_head *h)
     memcpy(w->p, h->ctx.span_id, 8);
     w->p += 8;
     if (h->tracestate_len)
-        put_string(w, 0x1a, h->tracestate, h->tracestate_len);
+        wire_string(w, 0x1a, h->tracestate, h->tracestate_len);
     if (h->has_parent) {
         *w->p++ = 0x22, *w->p++ = 8; /* parent_span_id = 4 */
         memcpy(w->p, h->parent_span_id, 8);
         w->p += 8;
     }
-    put_string(w, 0x2a, (const uint8_t *)h->name, h->name_len);
+    wire_string(w, 0x2a, (const uint8_t *)h->name, h->name_len);
     *w->p++ = 0x30, *w->p++ = h->kind;
     *w->p++ = 0x39; /* start_time_unix_nano = 7, fixed64 */
     put_fixed64(w, h->start_ns);
@@ -204,6 +254,14 @@ uint8_t *span_open(struct wire *w, const struct span_head *h)
     if (h->dropped_attributes) {
         *w->p++ = 0x50;
         put_varint(w, h->dropped_attributes);
+    }
+    if (h->dropped_events) {
+        *w->p++ = 0x60;
+        put_varint(w, h->dropped_events);
+    }
+    if (h->dropped_links) {
+        *w->p++ = 0x70;
+        put_varint(w, h->dropped_links);
     }
     if (h->status) {
         size_t message = h->status_message && h->status == 2 ? strlen(h->status_message) : 0;

@@ -14,7 +14,18 @@ struct wire {
     uint8_t *p;
     uint8_t *end; /* writes beyond set `over` and write nothing */
     bool over;
+    uint8_t key_tag; /* of wire_key_*: 0 is attributes = 9 of a Span */
 };
+
+/* Fields of a message, each with its tag. */
+void wire_string(struct wire *w, uint8_t tag, const uint8_t *s, size_t len);
+void wire_bytes(struct wire *w, uint8_t tag, const uint8_t *p, size_t len);
+void wire_uint(struct wire *w, uint8_t tag, uint64_t v);
+void wire_fixed64(struct wire *w, uint8_t tag, uint64_t v);
+void wire_fixed32(struct wire *w, uint8_t tag, uint32_t v);
+/* A nested message of up to 2 MiB: its fields are written between the two. */
+uint8_t *wire_open(struct wire *w, uint8_t tag);
+void wire_close(struct wire *w, uint8_t *start);
 
 void wire_key_string(struct wire *w, const char *key, const uint8_t *value, size_t len);
 void wire_key_int(struct wire *w, const char *key, int64_t value);
@@ -39,7 +50,7 @@ struct span_head {
     const uint8_t *tracestate;
     size_t tracestate_len;
     const char *status_message; /* or NULL */
-    uint32_t dropped_attributes;
+    uint32_t dropped_attributes, dropped_events, dropped_links;
 };
 
 /* Opens field 2 of ScopeSpans with room for its length, writes everything of `h`; then the caller adds

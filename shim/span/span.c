@@ -1,28 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "span/span.h"
+#include "arena/ring.h"
 #include "clock.h"
+#include "config/config.h"
 #include "fork/generation.h"
 #include "process.h"
-#include "span/encode.h"
+#include "span/current.h"
 #include "span/sampler.h"
+#include "span/span_internal.h"
 
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-
-enum { SPAN_POOL = 1024, ATTRIBUTES = 1600, NAME = 128 };
-
-struct span {
-    uint64_t generation; /* a child's end of its parent's span is dropped */
-    _Atomic uint32_t next;
-    uint32_t attributes, dropped;
-    bool recorded;
-    uint64_t start_mono;
-    struct span_head head;
-    char name[NAME], message[NAME];
-    struct wire wire; /* attributes, encoded as they come */
-    uint8_t bytes[ATTRIBUTES];
-};
 
 static struct span *_Atomic pool;
 /* The free list: index + 1 of its first span, under a tag that changes at each take (a handler may take and
@@ -70,81 +57,15 @@ static void give_back(struct span *s)
 {
     uint32_t index = (uint32_t)(s - atomic_load(&pool)) + 1;
     uint64_t first = atomic_load(&free_list), next;
+    atomic_store_explicit(&s->serial, atomic_load_explicit(&s->serial, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
     do {
         atomic_store(&s->next, (uint32_t)first);
         next = ((first >> 32) + 1) << 32 | index;
     } while (!atomic_compare_exchange_weak(&free_list, &first, next));
 }
 
-struct span *span_start(const char *name, enum span_kind kind, const struct span_context *parent)
-{
-    if (!process_makes_spans())
-        return NULL;
-    struct span *s = take();
-    if (!s) {
-        process_count(COUNT_NO_ROOM, 1);
-        return NULL;
-    }
-    const struct config *config = config_get();
-    memset(&s->head, 0, sizeof s->head);
-    s->generation = generation_now();
-    s->attributes = s->dropped = 0;
-    bool child = parent && parent->valid;
-    if (child) {
-        memcpy(s->head.ctx.trace_id, parent->trace_id, 16);
-        memcpy(s->head.parent_span_id, parent->span_id, 8);
-        s->head.has_parent = true;
-        s->head.parent_remote = parent->remote;
-        s->head.ctx.flags = parent->flags & TRACE_RANDOM;
-    } else {
-        new_trace_id(s->head.ctx.trace_id);
-        s->head.ctx.flags = TRACE_RANDOM;
-    }
-    s->recorded = sampler_decide(config, parent, s->head.ctx.trace_id);
-    new_span_id(s->head.ctx.span_id);
-    s->head.ctx.valid = true;
-    process_count(COUNT_STARTED, 1);
-    if (!s->recorded)
-        return s;
-    s->head.ctx.flags |= TRACE_SAMPLED;
-    s->head.kind = (uint8_t)kind;
-    size_t len = strlen(name);
-    if (len > NAME)
-        len = NAME;
-    memcpy(s->name, name, len);
-    s->head.name = s->name;
-    s->head.name_len = len;
-    s->wire = (struct wire){.p = s->bytes, .end = s->bytes + ATTRIBUTES};
-    s->start_mono = clock_ns(CLOCK_MONOTONIC);
-    s->head.start_ns = clock_unix_ns(s->start_mono);
-    return s;
-}
-
-/* Room for one more attribute, which is kept whole or not at all. */
-static bool may_set(struct span *s, uint8_t **mark)
-{
-    if (!s || !s->recorded)
-        return false;
-    *mark = s->wire.p;
-    if (s->attributes < config_get()->attribute_count)
-        return true;
-    s->dropped++;
-    return false;
-}
-
-static void was_set(struct span *s, uint8_t *mark)
-{
-    if (s->wire.over) {
-        s->wire.p = mark;
-        s->wire.over = false;
-        s->dropped++;
-    } else {
-        s->attributes++;
-    }
-}
-
-/* Bytes of the first `limit` characters. */
-static size_t limited(const char *s, size_t len, uint32_t limit)
+size_t span_limited(const char *s, size_t len, uint32_t limit)
 {
     if (len <= limit)
         return len;
@@ -155,41 +76,80 @@ static size_t limited(const char *s, size_t len, uint32_t limit)
     return i;
 }
 
-void span_set_string(struct span *s, const char *key, const char *value, size_t len)
+size_t span_copy_name(char *to, size_t room, const char *from)
 {
-    uint8_t *mark;
-    if (!may_set(s, &mark))
-        return;
-    wire_key_string(&s->wire, key, (const uint8_t *)value,
-                    limited(value, len, config_get()->attribute_length));
-    was_set(s, mark);
+    size_t len = strnlen(from, room);
+    if (len == room)
+        for (len = room - 1; len && ((uint8_t)from[len] & 0xc0) == 0x80;)
+            len--;
+    memcpy(to, from, len);
+    to[len] = '\0';
+    return len;
 }
 
-void span_set_int(struct span *s, const char *key, int64_t value)
+/* Ids, parent and trace state; all that a span has that is not recorded, too. */
+static void give_context(struct span *s, const struct span_start *how)
 {
-    uint8_t *mark;
-    if (!may_set(s, &mark))
-        return;
-    wire_key_int(&s->wire, key, value);
-    was_set(s, mark);
+    memset(&s->head, 0, sizeof s->head);
+    const struct span_context *parent = how->parent;
+    s->tracestate_len = 0;
+    if (parent && parent->valid) {
+        memcpy(s->head.ctx.trace_id, parent->trace_id, 16);
+        memcpy(s->head.parent_span_id, parent->span_id, 8);
+        s->head.has_parent = true;
+        s->head.parent_remote = parent->remote;
+        s->head.ctx.flags = parent->flags & TRACE_RANDOM;
+        if (how->tracestate_len && how->tracestate_len <= sizeof s->tracestate) {
+            memcpy(s->tracestate, how->tracestate, how->tracestate_len);
+            s->tracestate_len = (uint16_t)how->tracestate_len;
+        }
+    } else {
+        new_trace_id(s->head.ctx.trace_id);
+        s->head.ctx.flags = TRACE_RANDOM;
+    }
+    new_span_id(s->head.ctx.span_id);
+    s->head.ctx.valid = true;
 }
 
-void span_set_double(struct span *s, const char *key, double value)
+struct span *span_start_with(const struct span_start *how)
 {
-    uint8_t *mark;
-    if (!may_set(s, &mark))
-        return;
-    wire_key_double(&s->wire, key, value);
-    was_set(s, mark);
+    if (!process_makes_spans(how->in_handler))
+        return NULL;
+    struct span *s = take();
+    if (!s) {
+        process_count(COUNT_NO_ROOM, 1);
+        return NULL;
+    }
+    s->generation = generation_now();
+    give_context(s, how);
+    s->recorded = sampler_decide(config_get(), how->parent, s->head.ctx.trace_id);
+    process_count(COUNT_STARTED, 1);
+    if (!s->recorded)
+        return s;
+    s->head.ctx.flags |= TRACE_SAMPLED;
+    s->head.kind = (uint8_t)how->kind;
+    s->head.tracestate = (const uint8_t *)s->tracestate;
+    s->head.tracestate_len = s->tracestate_len;
+    s->head.name = s->name;
+    s->head.name_len = span_copy_name(s->name, sizeof s->name, how->name);
+    s->attributes = s->dropped = s->events = s->links = 0;
+    s->keys = 0;
+    s->wire = (struct wire){.p = s->bytes, .end = s->bytes + SPAN_BYTES};
+    s->start_mono = clock_ns(CLOCK_MONOTONIC);
+    s->head.start_ns = how->unix_ns ? how->unix_ns : clock_unix_ns(s->start_mono);
+    s->ended_by_clock = how->unix_ns != 0;
+    return s;
 }
 
-void span_set_bool(struct span *s, const char *key, bool value)
+struct span *span_start(const char *name, enum span_kind kind, const struct span_context *parent)
 {
-    uint8_t *mark;
-    if (!may_set(s, &mark))
-        return;
-    wire_key_bool(&s->wire, key, value);
-    was_set(s, mark);
+    return span_start_with(&(struct span_start){.name = name, .kind = kind, .parent = parent});
+}
+
+void span_rename(struct span *s, const char *name)
+{
+    if (s && s->recorded)
+        s->head.name_len = span_copy_name(s->name, sizeof s->name, name);
 }
 
 void span_set_status(struct span *s, enum span_status status, const char *description)
@@ -200,9 +160,7 @@ void span_set_status(struct span *s, enum span_status status, const char *descri
     s->head.status = (uint8_t)status;
     s->head.status_message = NULL;
     if (status == SPAN_STATUS_ERROR && description) {
-        size_t len = strnlen(description, NAME - 1);
-        memcpy(s->message, description, len);
-        s->message[len] = '\0';
+        span_copy_name(s->message, sizeof s->message, description);
         s->head.status_message = s->message;
     }
 }
@@ -212,21 +170,38 @@ const struct span_context *span_get_context(const struct span *s)
     return &s->head.ctx;
 }
 
-void span_end(struct span *s)
+const char *span_get_tracestate(const struct span *s, size_t *len)
+{
+    *len = s->tracestate_len;
+    return s->tracestate;
+}
+
+/* Explicit times are the wall clock's; a span with none of its own ends as far after its start as the
+ * monotonic clock says. */
+static uint64_t end_of(const struct span *s, uint64_t unix_ns)
+{
+    if (unix_ns)
+        return unix_ns;
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    return s->ended_by_clock ? clock_unix_ns(now) : s->head.start_ns + (now - s->start_mono);
+}
+
+void span_end_at(struct span *s, uint64_t unix_ns)
 {
     if (!s)
         return;
+    current_detach(s);
     struct ring *ring = process_ring();
     if (s->recorded && ring && s->generation == generation_now()) {
-        s->head.end_ns = s->head.start_ns + (clock_ns(CLOCK_MONOTONIC) - s->start_mono);
+        s->head.end_ns = end_of(s, unix_ns);
         s->head.dropped_attributes = s->dropped;
-        size_t attributes = (size_t)(s->wire.p - s->bytes);
+        size_t parts = (size_t)(s->wire.p - s->bytes);
         struct ring_place place;
-        if (ring_reserve(ring, (uint32_t)(span_room(&s->head) + attributes), &place)) {
+        if (ring_reserve(ring, (uint32_t)(span_room(&s->head) + parts), &place)) {
             struct wire w = {.p = place.p, .end = place.p + place.room};
             uint8_t *start = span_open(&w, &s->head);
-            memcpy(w.p, s->bytes, attributes);
-            w.p += attributes;
+            memcpy(w.p, s->bytes, parts);
+            w.p += parts;
             ring_commit(&place, (uint32_t)span_close(&w, start), RING_SCOPE_API);
             process_count(COUNT_QUEUED, 1);
             process_committed();
@@ -235,4 +210,9 @@ void span_end(struct span *s)
         }
     }
     give_back(s);
+}
+
+void span_end(struct span *s)
+{
+    span_end_at(s, 0);
 }

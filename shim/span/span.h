@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * span.h - spans made by code of the host: start, attributes, end. The public C API stands on these.
+ * span.h - spans made by code of the host: start, attributes, events, links, end. The public C API
+ * (include/forkspan.h) is these functions under other names.
+ *
+ * A span is used by one thread at a time. Every function is safe in a signal handler, span_start() where it
+ * is told so. NULL for a span is fine everywhere.
  */
 #ifndef FORKSPAN_SPAN_SPAN_H
 #define FORKSPAN_SPAN_SPAN_H
@@ -9,19 +13,50 @@
 enum span_kind { SPAN_INTERNAL = 1, SPAN_SERVER, SPAN_CLIENT, SPAN_PRODUCER, SPAN_CONSUMER };
 enum span_status { SPAN_STATUS_UNSET, SPAN_STATUS_OK, SPAN_STATUS_ERROR };
 
-struct span; /* from a lock-free pool in private memory; at most SPAN_POOL at once */
+struct span; /* from a lock-free pool in private memory */
 
-/* Starts a span; parent NULL or invalid: a root. Asks the sampler; a span not sampled is a valid handle that
- * records nothing. NULL when disabled or the pool is empty (counted). Any thread. */
+struct span_attribute {
+    const char *key;
+    enum { SPAN_STRING, SPAN_INT, SPAN_DOUBLE, SPAN_BOOL } type;
+    uint32_t string_len;
+    union {
+        const char *string;
+        int64_t integer;
+        double number;
+        bool boolean;
+    } value;
+};
+
+struct span_start {
+    const char *name;
+    enum span_kind kind;
+    const struct span_context *parent; /* NULL or not valid: a root */
+    const char *tracestate;            /* the parent's */
+    size_t tracestate_len;
+    uint64_t unix_ns; /* 0: now */
+    bool in_handler;  /* nothing but what is async-signal-safe is done */
+};
+
+/* Starts a span; asks the sampler. A span not sampled is a valid handle that records nothing. NULL when
+ * disabled, or with no room (counted). */
+struct span *span_start_with(const struct span_start *how);
 struct span *span_start(const char *name, enum span_kind kind, const struct span_context *parent);
+
+void span_rename(struct span *s, const char *name);
+/* One with a key that is there takes its place (OpenTelemetry API, Set Attributes). */
+void span_set(struct span *s, const struct span_attribute *a);
 void span_set_string(struct span *s, const char *key, const char *value, size_t len);
 void span_set_int(struct span *s, const char *key, int64_t value);
-void span_set_double(struct span *s, const char *key, double value);
-void span_set_bool(struct span *s, const char *key, bool value);
+void span_add_event(struct span *s, const char *name, uint64_t unix_ns, const struct span_attribute *a,
+                    size_t n);
+void span_add_link(struct span *s, const struct span_context *to, const char *tracestate,
+                   size_t tracestate_len, const struct span_attribute *a, size_t n);
 void span_set_status(struct span *s, enum span_status status, const char *description);
 const struct span_context *span_get_context(const struct span *s);
-/* Ends the span and queues it; the handle is gone. In a child, a span of the parent's is dropped. NULL is
- * fine. */
+const char *span_get_tracestate(const struct span *s, size_t *len);
+/* Ends the span at unix_ns (0: now) and queues it; the handle is gone. In a child, a span of the parent's is
+ * dropped. */
+void span_end_at(struct span *s, uint64_t unix_ns);
 void span_end(struct span *s);
 
 #endif

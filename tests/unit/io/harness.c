@@ -2,6 +2,7 @@
 #include "harness.h"
 #include "arena/requests.h"
 #include "fork/generation.h"
+#include "tls.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -27,6 +28,14 @@ bool process_serves(bool signal_safe_only)
     (void)signal_safe_only;
     return test_serves;
 }
+bool process_makes_spans(bool signal_safe_only)
+{
+    (void)signal_safe_only;
+    return true;
+}
+
+_Thread_local struct thread_state tls;
+
 struct ring *process_ring(void)
 {
     return test_no_ring ? NULL : (struct ring *)record;

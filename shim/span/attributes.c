@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * attributes.c - attributes, events and links of a span, encoded as they come.
+ *
+ * Each is kept whole or not at all; what is not is counted in dropped_*_count.
+ */
+#include "clock.h"
+#include "config/config.h"
+#include "span/span_internal.h"
+
+#include <string.h>
+
+enum { ATTRIBUTE_TAG = 0x4a, EVENT_TAG = 0x5a, LINK_TAG = 0x6a }; /* fields 9, 11 and 13 of Span */
+
+void span_write_attribute(struct wire *w, const struct span_attribute *a)
+{
+    switch (a->type) {
+    case SPAN_STRING:
+        wire_key_string(w, a->key, (const uint8_t *)a->value.string,
+                        span_limited(a->value.string, a->string_len, config_get()->attribute_length));
+        break;
+    case SPAN_INT:
+        wire_key_int(w, a->key, a->value.integer);
+        break;
+    case SPAN_DOUBLE:
+        wire_key_double(w, a->key, a->value.number);
+        break;
+    case SPAN_BOOL:
+        wire_key_bool(w, a->key, a->value.boolean);
+        break;
+    }
+}
+
+static uint64_t key_bit(const char *key, size_t len)
+{
+    uint32_t mixed = ((uint32_t)len * 37u + (uint8_t)key[0]) * 31u + (uint8_t)key[len - 1] +
+                     (uint32_t)(uint8_t)key[len / 2] * 7u;
+    return UINT64_C(1) << (mixed % 64);
+}
+
+static size_t read_length(const uint8_t **p)
+{
+    size_t v = 0;
+    for (unsigned shift = 0;; shift += 7) {
+        uint8_t b = *(*p)++;
+        v |= (size_t)(b & 0x7f) << shift;
+        if (b < 0x80)
+            return v;
+    }
+}
+
+/* Takes the attribute with this key out of what we wrote ourselves. */
+static bool take_out(struct span *s, const char *key, size_t key_len)
+{
+    for (uint8_t *p = s->bytes; p < s->wire.p;) {
+        const uint8_t *q = p + 1;
+        size_t len = read_length(&q);
+        const uint8_t *end = q + len;
+        if (*p == ATTRIBUTE_TAG) {
+            const uint8_t *k = q + 1;
+            size_t have = read_length(&k);
+            if (have == key_len && memcmp(k, key, key_len) == 0) {
+                memmove(p, end, (size_t)(s->wire.p - end));
+                s->wire.p -= end - p;
+                return true;
+            }
+        }
+        p += end - p;
+    }
+    return false;
+}
+
+void span_set(struct span *s, const struct span_attribute *a)
+{
+    if (!s || !s->recorded)
+        return;
+    size_t key_len = a->key ? strlen(a->key) : 0;
+    if (key_len == 0)
+        return; /* an attribute without a key is none (OpenTelemetry common, Attribute) */
+    uint64_t bit = key_bit(a->key, key_len);
+    if (s->keys & bit && take_out(s, a->key, key_len))
+        s->attributes--;
+    if (s->attributes >= config_get()->attribute_count) {
+        s->dropped++;
+        return;
+    }
+    uint8_t *mark = s->wire.p;
+    span_write_attribute(&s->wire, a);
+    if (s->wire.over) {
+        s->wire.p = mark;
+        s->wire.over = false;
+        s->dropped++;
+        return;
+    }
+    s->keys |= bit;
+    s->attributes++;
+}
+
+void span_set_string(struct span *s, const char *key, const char *value, size_t len)
+{
+    span_set(s, &(struct span_attribute){
+                    .key = key, .type = SPAN_STRING, .string_len = (uint32_t)len, .value.string = value});
+}
+
+void span_set_int(struct span *s, const char *key, int64_t value)
+{
+    span_set(s, &(struct span_attribute){.key = key, .type = SPAN_INT, .value.integer = value});
+}
+
+/* Attributes of an event or a link: no key twice, the last one counts. */
+static uint32_t write_attributes(struct wire *w, const struct span_attribute *a, size_t n, uint32_t limit)
+{
+    uint32_t written = 0, dropped = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool again = !a[i].key || !a[i].key[0];
+        for (size_t j = i + 1; j < n && !again; j++)
+            again = a[j].key && strcmp(a[i].key, a[j].key) == 0;
+        if (again)
+            continue;
+        if (written == limit) {
+            dropped++;
+            continue;
+        }
+        span_write_attribute(w, &a[i]);
+        written++;
+    }
+    return dropped;
+}
+
+static void take_back(struct span *s, uint8_t *mark, uint32_t *dropped)
+{
+    s->wire.p = mark;
+    s->wire.over = false;
+    ++*dropped;
+}
+
+void span_add_event(struct span *s, const char *name, uint64_t unix_ns, const struct span_attribute *a,
+                    size_t n)
+{
+    if (!s || !s->recorded)
+        return;
+    const struct config *config = config_get();
+    if (s->events >= config->event_count) {
+        s->head.dropped_events++;
+        return;
+    }
+    if (!unix_ns) {
+        uint64_t now = clock_ns(CLOCK_MONOTONIC);
+        /* never before the span's start, whatever the wall clock does */
+        unix_ns = s->ended_by_clock ? clock_unix_ns(now) : s->head.start_ns + (now - s->start_mono);
+    }
+    uint8_t *mark = s->wire.p, *start = wire_open(&s->wire, EVENT_TAG);
+    wire_fixed64(&s->wire, 0x09, unix_ns);                                         /* time_unix_nano = 1 */
+    wire_string(&s->wire, 0x12, (const uint8_t *)name, strnlen(name, SPAN_BYTES)); /* name = 2 */
+    s->wire.key_tag = 0x1a;                                                        /* attributes = 3 */
+    uint32_t dropped = write_attributes(&s->wire, a, n, config->event_attribute_count);
+    s->wire.key_tag = 0;
+    if (dropped)
+        wire_uint(&s->wire, 0x20, dropped); /* dropped_attributes_count = 4 */
+    wire_close(&s->wire, start);
+    if (s->wire.over)
+        take_back(s, mark, &s->head.dropped_events);
+    else
+        s->events++;
+}
+
+void span_add_link(struct span *s, const struct span_context *to, const char *tracestate,
+                   size_t tracestate_len, const struct span_attribute *a, size_t n)
+{
+    /* a link to nothing is recorded only where it says something (OpenTelemetry API, Link) */
+    if (!s || !s->recorded || (!to->valid && n == 0 && tracestate_len == 0))
+        return;
+    const struct config *config = config_get();
+    if (s->links >= config->link_count) {
+        s->head.dropped_links++;
+        return;
+    }
+    uint8_t *mark = s->wire.p, *start = wire_open(&s->wire, LINK_TAG);
+    wire_bytes(&s->wire, 0x0a, to->trace_id, 16); /* trace_id = 1 */
+    wire_bytes(&s->wire, 0x12, to->span_id, 8);   /* span_id = 2 */
+    if (tracestate_len)
+        wire_string(&s->wire, 0x1a, (const uint8_t *)tracestate, tracestate_len); /* trace_state = 3 */
+    s->wire.key_tag = 0x22;                                                       /* attributes = 4 */
+    uint32_t dropped = write_attributes(&s->wire, a, n, config->link_attribute_count);
+    s->wire.key_tag = 0;
+    if (dropped)
+        wire_uint(&s->wire, 0x28, dropped); /* dropped_attributes_count = 5 */
+    wire_fixed32(&s->wire, 0x35, to->flags | 0x100u | (to->remote ? 0x200u : 0)); /* flags = 6 */
+    wire_close(&s->wire, start);
+    if (s->wire.over)
+        take_back(s, mark, &s->head.dropped_links);
+    else
+        s->links++;
+}
