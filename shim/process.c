@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "config/resource.h"
 #include "fork/generation.h"
+#include "fork/python.h"
 #include "log.h"
 #include "next.h"
 #include "process_fork.h"
@@ -104,6 +105,7 @@ void process_listens(void)
         return;
     self.listens = true;
     next_resolve_all();
+    python_look();
     /* Here, in the process that listens, before its workers exist and before anybody chroots or drops rights.
      */
     static const struct exporter_host host = {.log = early_log};

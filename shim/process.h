@@ -41,6 +41,7 @@ enum counter {
     COUNT_RESENT,
     COUNT_UNSURE,
     COUNT_FORK_UNHELD,
+    COUNT_FORK_UNHOOKED, /* without CPython's hooks, where they were due (fork/python.h) */
     COUNT_CORRUPT,
     COUNT_NO_ROOM,
     COUNTERS

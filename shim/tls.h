@@ -25,6 +25,8 @@ struct thread_state {
     uint32_t hold;       /* the token of the hold this thread has on the batch thread, 0: none */
     uint32_t fork_depth; /* forks of this thread under way (a signal handler may fork inside one) */
     bool own;            /* a thread of ours */
+    bool python_hooks; /* PyOS_BeforeFork has run in this thread, what comes after it has not (fork/python.c)
+                        */
     /* span/current.h */
     bool requests_lost; /* more were open at once than are remembered: no request is taken for the only one */
     uint8_t open_requests;

@@ -150,6 +150,17 @@ static void own(struct parse *p, struct config *c)
     c->exporter.console_stderr = parse_bool(p, "FORKSPAN_CONSOLE_STDERR", false);
 }
 
+/* true, false, or true with the names of objects that may fork besides the main executable */
+static void python(struct parse *p, struct config *c)
+{
+    const char *s = parse_text(p, "FORKSPAN_PYTHON_FORK_HOOKS");
+    c->python_fork_hooks = true;
+    if (s && (strcasecmp(s, "true") == 0 || strcasecmp(s, "false") == 0))
+        c->python_fork_hooks = strcasecmp(s, "true") == 0;
+    else if (s)
+        c->python_fork_objects = parse_list(p, "FORKSPAN_PYTHON_FORK_HOOKS");
+}
+
 const struct config *config_parse(char **env, void (*warn)(const char *line))
 {
     char *memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -169,6 +180,7 @@ const struct config *config_parse(char **env, void (*warn)(const char *line))
     exporters(&p, c);
     config_otlp(&p, &c->exporter);
     own(&p, c);
+    python(&p, c);
     c->exporter.schema_url = "https://opentelemetry.io/schemas/1.44.0";
     if (parse_text(&p, "OTEL_CONFIG_FILE"))
         parse_warn(&p, "OTEL_CONFIG_FILE is not honoured: forkspan reads the other OTEL_ variables");

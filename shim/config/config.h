@@ -46,6 +46,8 @@ struct config {
     const char **only;    /* program names, or NULL */
     const char **exclude; /* url paths, or NULL */
     bool trust_forwarded, propagate;
+    bool python_fork_hooks;
+    const char **python_fork_objects; /* names of shared objects whose forks get them, too; or NULL */
 };
 
 /* Constructor only: copies OTEL_*, FORKSPAN_* out of environ. Allocates at most one mapping, and none where

@@ -2,6 +2,7 @@
  * wrappers.c - before, the real call, after; errno kept; nothing else on the page.
  */
 #include "fork/protocol.h"
+#include "fork/python.h"
 #include "next.h"
 #include "process_fork.h"
 #include "tls.h"
@@ -17,14 +18,18 @@
 EXPORT pid_t fork(void)
 {
     struct fork_call call;
+    struct python_fork python;
+    python_before_fork(&python, __builtin_return_address(0));
     fork_before(&call, true);
     pid_t pid = NEXT(fork)();
     int keep = errno;
     if (pid == 0) {
         fork_after_child(&call, true);
+        python_after_fork_child(&python);
         process_eager();
     } else {
         fork_after_parent(&call);
+        python_after_fork_parent(&python);
     }
     errno = keep;
     return pid;
