@@ -239,8 +239,9 @@ static void register_ours(void)
         if (result)
             py.drop(result);
     }
-    PyObject *used[] = {os, function, none, named, a, b};
-    for (size_t i = 0; i < sizeof used / sizeof *used; i++)
+    enum { USED = 6 };
+    PyObject *used[USED] = {os, function, none, named, a, b};
+    for (size_t i = 0; i < USED; i++)
         if (used[i])
             py.drop(used[i]);
     py.error_clear();
@@ -252,7 +253,7 @@ static void ask(void)
 {
     static const char uwsgi[] =
         "any((k.decode('latin-1') if isinstance(k, bytes) else k) in ('py-call-osafterfork',"
-        " 'python-worker-override', 'py-worker-override')"
+        " 'py-call-uwsgi-fork-hooks', 'python-worker-override', 'py-worker-override')"
         " for k in getattr(__import__('sys').modules.get('uwsgi'), 'opt', ()))";
     asked = true;
     foreign = say(uwsgi);
