@@ -11,6 +11,7 @@
 #include "config/resource.h"
 #include "fork/generation.h"
 #include "fork/python.h"
+#include "io/inherited.h"
 #include "log.h"
 #include "next.h"
 #include "process_fork.h"
@@ -111,6 +112,14 @@ void process_listens(void)
     static const struct exporter_host host = {.log = early_log};
     struct exporter *exporter;
     loader_open(self.config, &host, &exporter);
+}
+
+void process_forks(void)
+{
+    static _Atomic bool looked;
+    if (self.arena.header || atomic_exchange(&looked, true) || atomic_load(&off) || !inherited_listener())
+        return;
+    process_listens();
 }
 
 /* Claims the slot of this process. System calls only: also in a signal handler. */

@@ -8,6 +8,9 @@
 #include <stdint.h>
 
 bool process_has_arena(void);
+/* Before a fork in a process without an arena: the first one looks for inherited sockets that listen, so that
+ * the workers share an arena. */
+void process_forks(void);
 /* FORKSPAN_FORK_WAIT; parses nothing. */
 uint32_t process_fork_wait_ms(void);
 /* Under the queue lock, in prepare: seals what is queued as the parent's batch. */

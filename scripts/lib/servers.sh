@@ -40,3 +40,8 @@ decode() {
     have_product "decoder" && servers_python || return 0
     tap decoder "$python" tests/export/decode.py --forkspan "$command" --requests "$([[ $long ]] && echo 2000 || echo 200)"
 }
+
+inherited() {
+    have_product "inherited sockets" && servers_python || return 0
+    tap "inherited sockets" "$python" tests/servers/inherited.py --preload "$preload"
+}

@@ -29,6 +29,8 @@ static bool other_threads(void)
 void fork_before(struct fork_call *call, bool repaired)
 {
     *call = (struct fork_call){.hold = REST_NO_THREAD};
+    if (repaired && !tls.own)
+        process_forks();
     if (tls.fork_depth++ == 0) {
         call->hold = rest_hold(process_fork_wait_ms());
         if (call->hold == REST_NOT_HELD)
