@@ -44,8 +44,9 @@ static inline ring_at at_make(uint32_t number, uint64_t pos)
  * a reader (acquire) that finds another number there knows that the record was never finished. */
 struct ring_cell {
     _Atomic ring_at at;
-    uint32_t len; /* bytes */
-    uint32_t scope;
+    /* Relaxed; atomic so that a reader checks and uses the same value while a hostile process writes here. */
+    _Atomic uint32_t len; /* bytes */
+    _Atomic uint32_t scope;
 };
 
 struct ring {

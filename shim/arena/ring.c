@@ -71,8 +71,8 @@ void ring_commit(const struct ring_place *place, uint32_t len, uint16_t scope)
     if (r->cells == 0)
         return;
     struct ring_cell *c = cell_of(r, place->number);
-    c->len = len;
-    c->scope = scope;
+    atomic_store_explicit(&c->len, len, memory_order_relaxed);
+    atomic_store_explicit(&c->scope, scope, memory_order_relaxed);
     uint64_t pos = (uint64_t)(place->p - ((uint8_t *)r + r->data_off)) / RING_UNIT;
     /* Pairs with the acquire in ring_peek: bytes, length and scope are there before the stamp is. The place
      * within the lap is enough: the reader takes the rest from its own count. */
@@ -95,18 +95,19 @@ enum ring_found ring_peek(struct ring *r, const struct ring_shape *shape, ring_a
     if (left > shape->cells)
         return RING_CORRUPT;
     struct ring_cell *cells = (struct ring_cell *)((char *)r + sizeof *r);
-    const struct ring_cell *c = &cells[at_number(at) & (shape->cells - 1)];
+    struct ring_cell *c = &cells[at_number(at) & (shape->cells - 1)];
     ring_at stamp = atomic_load_explicit(&c->at, memory_order_acquire);
     if (stamp == 0 || at_number(stamp) != at_number(at))
         return RING_UNFINISHED;
     uint64_t begin = at_pos(stamp);
-    uint32_t len = c->len;
+    uint32_t len = atomic_load_explicit(&c->len, memory_order_relaxed);
+    uint32_t scope = atomic_load_explicit(&c->scope, memory_order_relaxed);
     if (begin >= shape->units || len == 0 || len > (shape->units - begin) * RING_UNIT)
         return RING_CORRUPT;
     out->bytes =
         (const uint8_t *)r + sizeof *r + (size_t)shape->cells * sizeof(struct ring_cell) + begin * RING_UNIT;
     out->len = len;
-    out->scope = c->scope < RING_SCOPES ? c->scope : RING_SCOPE_RAW;
+    out->scope = scope < RING_SCOPES ? scope : RING_SCOPE_RAW;
     return RING_RECORD;
 }
 
@@ -139,8 +140,14 @@ void ring_free(struct ring *r, const struct ring_shape *shape, ring_at to)
     ring_at tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
     struct ring_cell *cells = (struct ring_cell *)((char *)r + sizeof *r);
     uint32_t n = (at_number(to) - at_number(tail)) & RING_NUMBER_MASK;
-    if (n > shape->cells)
+    if (n > shape->cells) {
+        /* Somebody wrote over `to`, or over head or tail: then no freeing would ever bring the two together,
+         * and whoever empties the ring would not come to an end. */
+        ring_at head = ring_head(r);
+        if (((at_number(head) - at_number(tail)) & RING_NUMBER_MASK) > shape->cells)
+            atomic_store_explicit(&r->tail, head, memory_order_release);
         return;
+    }
     /* Free bytes end where the next record begins. Read the head first: if `to` is the head's number, nobody
      * has reserved behind it and the head's position is the end. */
     uint64_t pos = at_pos(tail);

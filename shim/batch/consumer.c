@@ -139,7 +139,7 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
     size_t resource_len = atomic_load(&s->resource_len);
     if (resource_len > RESOURCE_MAX)
         resource_len = 0;
-    bool whole = buffer_room(c, resource_len);
+    bool whole = buffer_room(c, RESOURCE_MAX);
     if (whole) {
         memcpy(c->buffer, s->resource, resource_len);
         b.used = resource_len;

@@ -176,6 +176,25 @@ Test(ring, corrupt_cells_never_lead_a_reader_out_of_the_ring)
     }
 }
 
+Test(ring, a_head_that_was_written_over_is_given_up_and_the_consumer_comes_to_an_end)
+{
+    make(64, 8192, 64);
+    uint64_t word = 7, sum = 0;
+    cr_assert(put(&word, sizeof word));
+    atomic_store(&ring->head, at_make(0x7f0000, 1));
+    struct sealed batch;
+    unsigned batches = 0;
+    for (queue_seal(&arena, slot, 7, true); batches < 100 && queue_oldest(slot, &batch); batches++) {
+        queue_done(&arena, slot);
+        queue_seal(&arena, slot, 7, true);
+    }
+    cr_assert_lt(batches, 100, "it seals the same nonsense for ever");
+    cr_assert_eq(ring_queued(ring), 0);
+    cr_assert(put(&word, sizeof word), "what comes later is sent");
+    cr_assert_eq(take_all(true, &sum), 1);
+    cr_assert_eq(sum, 7);
+}
+
 #ifndef RECORDS
 #define RECORDS 200000
 #endif
@@ -223,8 +242,13 @@ Test(ring, many_producers_and_two_sealers_lose_and_double_nothing)
     atomic_store(&producing, false);
     pthread_join(sealer, NULL);
     n += take_all(false, &sum);
+    cr_assert_eq(atomic_load(&stored) + atomic_load(&ring->dropped), want);
+#ifdef FORKSPAN_WITHOUT_QUEUE_LOCK
+    cr_assert(overlaps > 0 || n != atomic_load(&stored),
+              "the lock protects nothing, or this test shows nothing");
+#else
     cr_assert_eq(n, atomic_load(&stored));
     cr_assert_eq(sum, atomic_load(&stored_sum));
-    cr_assert_eq(n + atomic_load(&ring->dropped), want);
     cr_assert_eq(overlaps, 0, "%u batches overlap or leave records out", overlaps);
+#endif
 }
