@@ -3,7 +3,8 @@
  * its own.
  *
  * argv: children, spans a child, enders, journal. The name of each span that was queued is written to the
- * journal; the receiver (tests/fork/run_storm) compares. Prints "children N hung M ended E unheld U".
+ * journal; the receiver (tests/fork/run_storm) compares. Prints "children N hung M ended E unheld U
+ * dropped D": spans that found a full ring are counted, not lost.
  */
 #include "storm.h"
 #include "process.h"
@@ -62,8 +63,9 @@ int main(int argc, char **argv)
     atomic_store(&done, true);
     for (unsigned i = 0; i < enders && i < 16; i++)
         pthread_join(threads[i], NULL);
-    printf("children %u hung %u ended %u unheld %lu\n", children, hung, atomic_load(&parent_ended),
-           (unsigned long)process_counted(COUNT_FORK_UNHELD));
+    printf("children %u hung %u ended %u unheld %lu dropped %lu\n", children, hung,
+           atomic_load(&parent_ended), (unsigned long)process_counted(COUNT_FORK_UNHELD),
+           (unsigned long)process_counted(COUNT_DROPPED));
     fflush(stdout);
     return hung ? 1 : 0;
 }
