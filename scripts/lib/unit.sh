@@ -94,6 +94,16 @@ asan() {
         sanitized build-test-asan "asan+ubsan: " address,undefined
 }
 
+# The tests with threads, under a runner of their own: see tests/tsan/.
+tsan() {
+    if ! { configure build-test-tsan -Dexporter=system -Db_sanitize=thread -Db_lundef=false && ninja -C build-test-tsan; } \
+        >"$log/tsan" 2>&1; then
+        not_ok "tsan: builds" "$log/tsan"
+        return 0
+    fi
+    meson_tests build-test-tsan "tsan: " --suite tsan
+}
+
 exporter_system() {
     if ! configure build-test-system -Dexporter=system -Dtests=false >"$log/system" 2>&1; then
         not_ok "exporter=system: meson setup" "$log/system"

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,9 @@ bool test_serves, test_own_thread, test_vfork_child, test_no_ring, test_no_table
 uint64_t test_counters[COUNTERS];
 struct config test_config;
 
-static uint8_t record[65536];
-static uint32_t next_number;
+static _Thread_local uint8_t record[65536];
+static _Atomic uint32_t next_number;
+static pthread_mutex_t catching = PTHREAD_MUTEX_INITIALIZER;
 static struct request_table *table;
 
 /* ---- process.h, ring.h, config.h */
@@ -154,6 +156,7 @@ void ring_commit(const struct ring_place *place, uint32_t len, uint16_t scope)
     cr_assert_eq(scope, RING_SCOPE_HTTP);
     cr_assert_gt(len, 0);
     cr_assert_leq(len, place->room);
+    pthread_mutex_lock(&catching);
     cr_assert_lt(n_caught, CAUGHT_MAX);
     struct caught *s = &caught[n_caught++];
     memset(s, 0, sizeof *s);
@@ -210,6 +213,14 @@ void ring_commit(const struct ring_place *place, uint32_t len, uint16_t scope)
             cr_assert_fail("a field that we do not write");
         }
     }
+    pthread_mutex_unlock(&catching);
+}
+
+void harness_forget(void)
+{
+    pthread_mutex_lock(&catching);
+    n_caught = 0;
+    pthread_mutex_unlock(&catching);
 }
 
 /* ---- */

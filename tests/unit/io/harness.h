@@ -29,6 +29,8 @@ extern uint64_t test_counters[COUNTERS];
 
 /* Before each test. */
 void harness_init(void);
+/* What was caught so far, while other threads go on. */
+void harness_forget(void);
 /* A new IPv4 connection from 192.0.2.7:4711. */
 void harness_accept(int fd);
 void harness_read(int fd, const char *s);
