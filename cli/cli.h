@@ -22,6 +22,9 @@ void run_help(FILE *to);
 
 /* find_library returns the absolute path of the preload, malloc'd; NULL after a complaint. */
 char *find_library(void);
+/* find_python returns the folder of the sitecustomize for --python that belongs to |library|, malloc'd; NULL
+ * where it is not. */
+char *find_python(const char *library);
 /* find_command looks |name| up as execvp would and returns its path, malloc'd. NULL where there is none, with
  * *|status| EXIT_NOT_FOUND or EXIT_NOT_EXECUTABLE; says nothing. */
 char *find_command(const char *name, int *status);

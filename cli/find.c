@@ -97,6 +97,25 @@ char *find_library(void)
     return library;
 }
 
+char *find_python(const char *library)
+{
+    /* installed, and in a build tree */
+    static const char *const places[] = {"forkspan/python", "../python"};
+    int length = (int)(strrchr(library, '/') - library);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        char *file = NULL;
+        if (asprintf(&file, "%.*s/%s/sitecustomize.py", length, library, places[i]) < 0)
+            return NULL;
+        char *found = is_file(file) ? realpath(file, NULL) : NULL;
+        free(file);
+        if (found) {
+            *strrchr(found, '/') = 0;
+            return found;
+        }
+    }
+    return NULL;
+}
+
 /* Whether execve would take it, as far as modes tell. */
 static bool executable(const char *path)
 {

@@ -13,16 +13,19 @@ struct run_options {
     const char *service;
     const char *endpoint;
     bool exec;
+    bool python;
     bool help;
 };
 
 void run_help(FILE *to)
 {
-    fputs("usage: forkspan run [--service NAME] [--endpoint URL] [--exec] -- CMD [ARG...]\n\n"
+    fputs("usage: forkspan run [--service NAME] [--endpoint URL] [--python] [--exec] -- CMD [ARG...]\n\n"
           "Runs CMD with libforkspan.so preloaded: every HTTP request it serves becomes a span.\n\n"
           "  --service NAME   what the service is called (OTEL_SERVICE_NAME)\n"
           "  --endpoint URL   where a collector takes OTLP (OTEL_EXPORTER_OTLP_ENDPOINT),\n"
           "                   such as http://localhost:4318\n"
+          "  --python         repair the OpenTelemetry SDK of a Python application that builds its\n"
+          "                   exporter before its server forks (adds to PYTHONPATH)\n"
           "  --exec           become CMD instead of staying as its parent\n"
           "  --help           this text\n\n"
           "Where no endpoint is set, here or in the environment, each request is a line on\n"
@@ -37,11 +40,12 @@ void run_help(FILE *to)
 /* Returns false after a complaint. The command is at argv[optind]. */
 static bool parse_options(int argc, char **argv, struct run_options *options)
 {
-    enum { OPT_SERVICE = 256, OPT_ENDPOINT, OPT_EXEC, OPT_HELP };
+    enum { OPT_SERVICE = 256, OPT_ENDPOINT, OPT_EXEC, OPT_PYTHON, OPT_HELP };
     static const struct option known[] = {
         {"service", required_argument, NULL, OPT_SERVICE},
         {"endpoint", required_argument, NULL, OPT_ENDPOINT},
         {"exec", no_argument, NULL, OPT_EXEC},
+        {"python", no_argument, NULL, OPT_PYTHON},
         {"help", no_argument, NULL, OPT_HELP},
         {NULL, 0, NULL, 0},
     };
@@ -57,6 +61,9 @@ static bool parse_options(int argc, char **argv, struct run_options *options)
             break;
         case OPT_EXEC:
             options->exec = true;
+            break;
+        case OPT_PYTHON:
+            options->python = true;
             break;
         case OPT_HELP:
         case 'h':
@@ -95,6 +102,23 @@ static bool set(const char *name, const char *value)
     return false;
 }
 
+/* Our sitecustomize is found first, and goes on to the one that would have been. */
+static bool set_python_path(const char *library)
+{
+    char *folder = find_python(library);
+    if (!folder) {
+        complain("--python: the folder forkspan/python is not beside " LIBRARY_NAME);
+        return false;
+    }
+    const char *old = getenv("PYTHONPATH");
+    char *path = NULL;
+    bool done = asprintf(&path, "%s%s%s", folder, old && *old ? ":" : "", old ? old : "") >= 0 &&
+                set("PYTHONPATH", path);
+    free(path);
+    free(folder);
+    return done;
+}
+
 static bool set_environment(const struct run_options *options, const char *library)
 {
     if (options->service && !set("OTEL_SERVICE_NAME", options->service))
@@ -108,6 +132,8 @@ static bool set_environment(const struct run_options *options, const char *libra
     if (!is_set("OTEL_EXPORTER_OTLP_ENDPOINT") && !is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") &&
         !is_set("OTEL_TRACES_EXPORTER") &&
         (!set("OTEL_TRACES_EXPORTER", "console") || !set("FORKSPAN_CONSOLE_STDERR", "true")))
+        return false;
+    if (options->python && !set_python_path(library))
         return false;
     char *preload = preload_with(library, getenv("LD_PRELOAD"));
     bool done = preload && set("LD_PRELOAD", preload);
