@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0
- * span.c - what a span with 8 attributes costs: start to queued, on the calling thread; and CPU a span in all
- * when exported in batches of 512 to the endpoint of the environment. Prints one "name value unit" a line.
+ * span.c - what a span costs. Prints one "name value unit" a line.
+ *
+ * span api N     N bursts of 512 spans with 8 attributes by span.h: start to queued, on the calling thread; CPU
+ *                a span in all threads when exported in batches of 512 to the endpoint of the environment.
+ * span http N    the same of requests: bytes read, bytes written, without the reading and writing itself.
+ * span claim N   N children: the first word of a worker to us, which claims its slot and starts its thread.
  */
 #include "span/span.h"
 #include "batch/thread.h"
 #include "clock.h"
+#include "io/connection.h"
 #include "process.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-static void one(unsigned n)
+enum { BURST = 512, WARM = 20, FD = 700 };
+
+static void one_api(unsigned n)
 {
     struct span *s = span_start("bench", SPAN_INTERNAL, NULL);
     span_set_string(s, "http.request.method", "GET", 3);
@@ -25,20 +35,40 @@ static void one(unsigned n)
     span_end(s);
 }
 
+/* A keep-alive connection, as its server's calls would tell us of it. */
+static void one_http(unsigned n)
+{
+    static char request[] = "GET /users/4711 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench/1\r\n"
+                            "Accept: */*\r\n\r\n";
+    static char response[] = "HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\n"
+                             "Content-Length: 5\r\n\r\nhello";
+    (void)n;
+    struct iovec in = {request, sizeof request - 1}, out = {response, sizeof response - 1};
+    connection_read(FD, &in, 1, (ssize_t)in.iov_len);
+    connection_write_ahead(FD, response, out.iov_len);
+    connection_written(FD, &out, 1, (ssize_t)out.iov_len);
+}
+
 static int ascending(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-int main(int argc, char **argv)
+static void print_quantiles(const char *name, double *v, unsigned n, const char *unit)
 {
-    enum { BURST = 512, WARM = 20 };
-    unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 400;
+    qsort(v, n, sizeof *v, ascending);
+    printf("%s_median %.1f %s\n%s_p90 %.1f %s\n", name, v[n / 2], unit, name, v[n * 9 / 10], unit);
+}
+
+static int measure_spans(unsigned rounds, void (*one)(unsigned))
+{
+    struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons(4711)};
     if (!process_serves(false)) {
         fprintf(stderr, "tracing is off\n");
         return 1;
     }
+    connection_accepted(FD, (struct sockaddr *)&peer, sizeof peer);
     double *ns = calloc(rounds + WARM, sizeof *ns);
     uint64_t cpu = 0, exported = 0;
     for (unsigned r = 0; r < rounds + WARM; r++) {
@@ -54,12 +84,50 @@ int main(int argc, char **argv)
     }
     cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     exported = process_counted(COUNT_EXPORTED) - exported;
-    qsort(ns + WARM, rounds, sizeof *ns, ascending);
-    printf("start_to_queued_median %.0f ns\n", ns[WARM + rounds / 2]);
-    printf("start_to_queued_p90 %.0f ns\n", ns[WARM + rounds * 9 / 10]);
+    print_quantiles("start_to_queued", ns + WARM, rounds, "ns");
     printf("exported %lu spans\n", (unsigned long)exported);
     if (exported)
-        printf("cpu_a_span_exported %.0f ns\n", (double)cpu / (double)exported);
+        printf("cpu_a_span_exported %.1f ns\n", (double)cpu / (double)exported);
     free(ns);
     return exported == (uint64_t)rounds * BURST ? 0 : 1;
+}
+
+static int measure_claims(unsigned rounds)
+{
+    double *us = calloc(rounds, sizeof *us);
+    unsigned n = 0;
+    process_listens();
+    for (unsigned r = 0; r < rounds; r++) {
+        int ends[2];
+        if (pipe(ends) != 0)
+            return 1;
+        pid_t pid = fork();
+        if (pid == 0) {
+            uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+            bool serves = process_serves(false);
+            double took = (double)(clock_ns(CLOCK_MONOTONIC) - begin) / 1000;
+            _exit(serves && write(ends[1], &took, sizeof took) == sizeof took ? 0 : 1);
+        }
+        close(ends[1]);
+        if (read(ends[0], &us[n], sizeof *us) == sizeof *us)
+            n++;
+        close(ends[0]);
+        waitpid(pid, NULL, 0);
+    }
+    if (n)
+        print_quantiles("claim", us, n, "us");
+    free(us);
+    return n == rounds ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    int rounds = argc > 2 ? atoi(argv[2]) : 0;
+    if (rounds < 1) {
+        fprintf(stderr, "span api|http|claim ROUNDS\n");
+        return 2;
+    }
+    if (strcmp(argv[1], "claim") == 0)
+        return measure_claims((unsigned)rounds);
+    return measure_spans((unsigned)rounds, strcmp(argv[1], "http") == 0 ? one_http : one_api);
 }
