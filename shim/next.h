@@ -9,6 +9,7 @@
 #define FORKSPAN_NEXT_H
 
 #include <poll.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -57,10 +58,20 @@ void next_resolve_all(void);
 NEXT_LIST(NEXT_TYPE)
 #undef NEXT_TYPE
 
+static inline void *next_known(enum next_id id)
+{
+    /* relaxed: it points to what has always been there */
+    return atomic_load_explicit(&next_table[id], memory_order_relaxed);
+}
+static inline void *next_found(enum next_id id)
+{
+    void *f = next_known(id);
+    return __builtin_expect(f != NULL, 1) ? f : next_resolve(id);
+}
 /* NEXT(recv)(fd, ...) calls libc's recv. */
-#define NEXT(name)                                                                                           \
-    ((next_##name##_fn)(__builtin_expect(next_table[NEXT_##name] != NULL, 1)                                 \
-                            ? (void *)next_table[NEXT_##name]                                                \
-                            : next_resolve(NEXT_##name)))
+#define NEXT(name) ((next_##name##_fn)next_found(NEXT_##name))
+/* The same where it has been looked up, else NULL: a caller that leaves the looking up to another function
+ * needs no frame. */
+#define NEXT_KNOWN(name) ((next_##name##_fn)next_known(NEXT_##name))
 
 #endif

@@ -42,11 +42,23 @@ EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room)
     return seen(fd, buf, n, NEXT(__read_chk)(fd, buf, n, room));
 }
 
+/* Apart from recv(), which then needs no frame. */
+static __attribute__((noinline)) ssize_t first_recv(int fd, void *buf, size_t n, int flags)
+{
+    return NEXT(recv)(fd, buf, n, flags);
+}
+
+static __attribute__((noinline)) ssize_t watched_recv(int fd, void *buf, size_t n, int flags)
+{
+    return seen(fd, buf, n, NEXT(recv)(fd, buf, n, flags));
+}
+
 EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags)
 {
-    if (flags & NOT_TAKEN || !connection_read_watched(fd))
-        return NEXT(recv)(fd, buf, n, flags);
-    return seen(fd, buf, n, NEXT(recv)(fd, buf, n, flags));
+    if (!(flags & NOT_TAKEN) && connection_read_watched(fd))
+        return watched_recv(fd, buf, n, flags);
+    next_recv_fn next = NEXT_KNOWN(recv);
+    return next ? next(fd, buf, n, flags) : first_recv(fd, buf, n, flags);
 }
 
 EXPORT ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags)
