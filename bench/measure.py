@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""measure.py --build DIRECTORY [--report FILE] [--tiny] [--rounds N] [--only REGEX] [--seed N]
+
+Measures what forkspan costs and writes it down as Markdown. Says nothing about good or bad but for the marks it prints
+beside; ends with 1 where a figure could not be had. --tiny shows that it works; its figures mean nothing.
+"""
+import argparse
+import datetime
+import os
+import pathlib
+import platform
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import servers
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CALLS = ("read", "recv", "write", "send", "close")
+
+
+def environment(**more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FORKSPAN_")) and k != "LD_PRELOAD"}
+    return dict(env, OTEL_SERVICE_NAME="bench", **more)
+
+
+class Sink:
+    def __init__(self, build):
+        self.process = subprocess.Popen([f"{build}/bench/sink"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.endpoint = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
+
+    def spans(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def instructions(command, preload=None, toggle=None):
+    env = environment(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    if preload:
+        env["LD_PRELOAD"] = preload
+    grind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+    if toggle:
+        grind.append(f"--toggle-collect={toggle}")
+    done = subprocess.run([*grind, *command], env=env, capture_output=True, text=True)
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode or not found:
+        raise RuntimeError(done.stderr[-1000:])
+    return int(found[1])
+
+
+def spans_cost(what, options, sink):
+    """Median over several processes: where its memory lies matters to a run, too."""
+    runs = []
+    for _ in range(1 if options.tiny else 7):
+        out = subprocess.run([f"{options.build}/bench/span", what, str(options.bursts if what != "claim" else options.claims)],
+                             env=environment(OTEL_EXPORTER_OTLP_ENDPOINT=sink.endpoint), capture_output=True, text=True, check=True)
+        runs.append({name: float(value) for name, value, _ in map(str.split, out.stdout.splitlines())})
+    return {name: (statistics.median(r[name] for r in runs), min(r[name] for r in runs), max(r[name] for r in runs))
+            for name in runs[0]}
+
+
+def row(name, value, mark="", beside=""):
+    return f"| {name} | {value} | {mark} | {beside} |"
+
+
+def of_spans(options, sink):
+    rows = []
+    api, http, claim = (spans_cost(what, options, sink) for what in ("api", "http", "claim"))
+
+    def show(found, name, unit):
+        mid, low, high = found[name]
+        return f"{mid:.0f} {unit}", f"{low:.0f} to {high:.0f}"
+
+    for title, found, name, unit, mark in (
+            ("a span with 8 attributes by the API, start to queued", api, "start_to_queued_median", "ns", "200 ns"),
+            ("the same, CPU of all threads a span exported at batch 512", api, "cpu_a_span_exported", "ns", "1000 ns"),
+            ("a request as a span: bytes read and written, to queued", http, "start_to_queued_median", "ns", ""),
+            ("the same, CPU of all threads a span exported at batch 512", http, "cpu_a_span_exported", "ns", ""),
+            ("a worker's first word: slot claimed, batch thread started", claim, "claim_median", "us", "")):
+        value, beside = show(found, name, unit)
+        rows.append(row(title, value, mark, f"{beside} in {1 if options.tiny else 7} processes"))
+    return rows
+
+
+def of_calls(options, sink):
+    rows = []
+    for mode, title in (([], "in a process that serves nothing"), (["serving"], "in a server")):
+        for call in CALLS:
+            cost = []
+            for preload in (None, options.preload):
+                # two lengths: what is done once is in both
+                few, many = (instructions([f"{options.build}/bench/calls", call, str(n), *mode], preload, "measured") for n in (20, 100))
+                cost.append((many - few) / 80)
+            rows.append(row(f"{call}() on an fd of no interest {title}", f"{cost[1] - cost[0]:.0f} instructions", "20",
+                            f"{cost[0]:.0f} without"))
+    return rows
+
+
+def of_true(options, sink):
+    without, under = instructions(["/bin/true"]), instructions(["/bin/true"], options.preload)
+    return [row("`true` under the preload", f"{under / without:.3f} times its instructions", "1.25", f"{under} and {without}")]
+
+
+def of_servers(options, sink):
+    rows = []
+    for kind, mark in (("gunicorn", ""), ("nginx", "1.10")):
+        with tempfile.TemporaryDirectory(prefix="forkspan-bench-") as folder:
+            os.chmod(folder, 0o755)
+            found = servers.measure(kind, folder, options.preload, sink, options.rounds, 1, random.Random(options.seed))
+        ratio, control = found["ratio"]["preload"], found["ratio"]["none2"]
+        name = "gunicorn, sync" if kind == "gunicorn" else "nginx, a static file of 1 KiB, keep-alive"
+        rows.append(row(f"{name}, {found['workers']} workers: CPU a request",
+                        f"{ratio['median']:.3f} times (quartiles {ratio['low']:.3f} to {ratio['high']:.3f})", mark,
+                        f"control {control['median']:.3f} +- {control['half_range']:.3f}; {found['cpu_us']['preload']:.1f} us and "
+                        f"{found['cpu_us']['none']:.1f} us; {found['spans']} spans of {found['requests']} requests exported"))
+    return rows
+
+
+PARTS = {"spans": of_spans, "calls": of_calls, "true": of_true, "servers": of_servers}
+
+
+def machine():
+    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    return (f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, "
+            f"{' '.join(platform.libc_ver())}, load {os.getloadavg()[0]:.1f} at the start")
+
+
+def commit():
+    try:
+        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "--", ".", ":!docs/bench.md"], cwd=ROOT, capture_output=True, text=True).stdout
+        return head + ("-changed" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--report")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    options = parser.parse_args()
+    options.build = os.path.abspath(options.build)
+    options.preload = f"{options.build}/shim/libforkspan.so"
+    options.rounds = options.rounds or (2 if options.tiny else 30)
+    options.bursts, options.claims = (5, 3) if options.tiny else (400, 100)
+    lines = ["# What forkspan costs", "",
+             f"`bench/run` at commit {commit()}, {datetime.date.today()}, on {machine()}. Seed {options.seed}; "
+             f"{options.rounds} rounds of 1 s a server and variant, {options.bursts} bursts of 512 spans a process, "
+             f"{options.claims} workers.", "",
+             "| what | measured | mark | beside |", "|---|---|---|---|"]
+    failed = 0
+    sink = Sink(options.build)
+    for name, part in PARTS.items():
+        if not re.search(options.only, name):
+            continue
+        try:
+            rows = part(options, sink)
+        except (RuntimeError, OSError, subprocess.CalledProcessError, AttributeError, ValueError) as error:
+            rows = [row(name, f"not measured: {error!r}".replace("\n", " ").replace("|", "/"))]
+            failed = 1
+        lines += rows
+        print("\n".join(rows), flush=True)
+    sink.stop()
+    lines += ["", "A server's figure is the median, over the rounds, of its CPU time a request divided by that of the same server "
+              "without the preload; the control is a second one without it, in the same rounds, with half the range of its "
+              "ratios. All threads of all its processes count, exporting too; the client's do not. Instructions are those of "
+              "callgrind, of the call with its way through libc but without the kernel's."]
+    if options.report:
+        pathlib.Path(options.report).write_text("<!-- SPDX-License-Identifier: Apache-2.0 -->\n" + "\n".join(lines) + "\n")
+    sys.exit(failed)
+
+
+main()
