@@ -193,17 +193,22 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
     }
 }
 
-/* Empties one ring. False: stop. */
+/* Empties one ring, but for less than a batch that came while it did: a busy server would be sent batches as
+ * small as the receiver is quick. False: stop. */
 static bool empty_ring(struct consumer *c, uint32_t i, uint64_t deadline_ns)
 {
     struct slot *s = arena_slot(c->arena, i);
     bool dead = slot_owner_dead(c->arena, i);
+    uint32_t end = at_number(ring_head(slot_ring(c->arena, s)));
     for (;;) {
         if (c->stopping())
             return false;
         struct sealed oldest;
         queue_lock();
-        queue_seal(c->arena, s, c->config->max_batch, dead);
+        if (dead || (!c->full_only && queue_unsealed(c->arena, s, end)))
+            queue_seal(c->arena, s, c->config->max_batch, dead);
+        else
+            queue_seal_full(c->arena, s, c->config->max_batch);
         bool any = queue_oldest(s, &oldest);
         queue_unlock();
         if (!any)

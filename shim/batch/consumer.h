@@ -14,6 +14,7 @@ struct consumer {
     struct exporter *exporter;
     void (*rest_point)(void *);
     bool (*stopping)(void); /* start no further batch */
+    bool full_only;         /* leave what is less than a batch of a living process to the next tick */
     uint64_t me;            /* consumer word of this process's slot */
     uint8_t *buffer;        /* one batch's records, copied out of shared memory before they are looked at */
     size_t buffer_size;
@@ -25,8 +26,9 @@ enum consumer_result {
     CONSUMER_FOREIGN, /* empty but for rings whose process is on its way out and still holds them */
 };
 
-/* Takes over orphaned rings, seals, sends, frees, until everything is empty or it is told to stop.
- * deadline_ns bounds each export (CLOCK_MONOTONIC, 0: only the configuration does). */
+/* Takes over orphaned rings, seals, sends, frees, until everything that was there at its start is gone, and
+ * every full batch that came meanwhile, or it is told to stop. deadline_ns bounds each export
+ * (CLOCK_MONOTONIC, 0: only the configuration does). */
 enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns);
 /* Gives every ring of this consumer away, so that another one takes it now and not at our death. No batch is
  * being sent. Any thread; the queue lock is taken. */

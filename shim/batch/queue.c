@@ -53,20 +53,26 @@ static uint32_t between(ring_at from, ring_at to)
     return (at_number(to) - at_number(from)) & (uint32_t)RING_NUMBER_MASK;
 }
 
-void queue_seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool over_torn)
+/* Where the next batch begins. */
+static ring_at unsealed_from(const struct arena *a, struct slot *s, uint32_t first, uint32_t count)
+{
+    ring_at tail = atomic_load(&slot_ring(a, s)->tail);
+    ring_at at = count ? s->sealed[(first + count - 1) % SEALED_MAX].to : tail;
+    return between(tail, at) > a->shape.cells ? tail : at;
+}
+
+static void seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool over_torn, bool full_only)
 {
     struct ring *r = slot_ring(a, s);
     uint32_t first = atomic_load(&s->sealed_first) % SEALED_MAX, count = atomic_load(&s->sealed_count);
     if (count > SEALED_MAX)
         count = 0;
-    ring_at tail = atomic_load(&r->tail);
-    ring_at at = count ? s->sealed[(first + count - 1) % SEALED_MAX].to : tail;
-    if (between(tail, at) > a->shape.cells)
-        at = tail;
+    ring_at at = unsealed_from(a, s, first, count);
     while (count < SEALED_MAX) {
         ring_at from = at;
         enum ring_found found = RING_RECORD;
-        for (uint32_t n = 0; n < max_batch; at = ring_next(at)) {
+        uint32_t n = 0;
+        for (; n < max_batch; at = ring_next(at)) {
             struct ring_record record;
             found = ring_peek(r, &a->shape, at, &record);
             if (found == RING_RECORD)
@@ -79,7 +85,7 @@ void queue_seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool 
                 break;
             }
         }
-        if (between(from, at) == 0)
+        if (between(from, at) == 0 || (full_only && n < max_batch))
             break;
 #ifdef FORKSPAN_WITHOUT_QUEUE_LOCK
         sched_yield(); /* the control that shows what the lock is for: let the other one in here */
@@ -89,6 +95,25 @@ void queue_seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool 
         if (found == RING_END || found == RING_UNFINISHED)
             break;
     }
+}
+
+void queue_seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool over_torn)
+{
+    seal(a, s, max_batch, over_torn, false);
+}
+
+void queue_seal_full(const struct arena *a, struct slot *s, uint32_t max_batch)
+{
+    seal(a, s, max_batch, false, true);
+}
+
+bool queue_unsealed(const struct arena *a, struct slot *s, uint32_t end)
+{
+    uint32_t count = atomic_load(&s->sealed_count);
+    ring_at at =
+        unsealed_from(a, s, atomic_load(&s->sealed_first) % SEALED_MAX, count > SEALED_MAX ? 0 : count);
+    uint32_t left = (end - at_number(at)) & (uint32_t)RING_NUMBER_MASK;
+    return left != 0 && left <= a->shape.cells;
 }
 
 bool queue_oldest(const struct slot *s, struct sealed *out)

@@ -22,6 +22,10 @@ void queue_reinit(void);
 /* Under the lock, by the ring's consumer. Seals what is committed and not yet sealed, in batches of at most
  * max_batch records; over_torn: pass over unfinished records (their producer is dead). */
 void queue_seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool over_torn);
+/* The same of whole batches of a living producer only: what is less than one stays open. */
+void queue_seal_full(const struct arena *a, struct slot *s, uint32_t max_batch);
+/* Under the lock: is a record before number `end`, counted from the tail, not sealed? */
+bool queue_unsealed(const struct arena *a, struct slot *s, uint32_t end);
 /* Under the lock: the oldest sealed batch, which stays there until queue_done(). */
 bool queue_oldest(const struct slot *s, struct sealed *out);
 /* Under the lock: the oldest batch is done with; its ring space is free. */

@@ -82,6 +82,7 @@ static const struct exporter_host host = {.wait = host_wait, .rest_point = host_
 /* Exports everything, then says that ticket `ticket` is served. */
 static void serve_flush(uint32_t ticket)
 {
+    consumer.full_only = false;
     while (consumer_run(&consumer, atomic_load(&flush_until)) == CONSUMER_FOREIGN && atomic_load(&last_one) &&
            now_ns() < atomic_load(&flush_until)) {
         /* Workers that leave together: what one still holds is ours as soon as it lets go or is dead. */
@@ -109,8 +110,8 @@ static void *batch_thread(void *arg)
     atomic_store(&s->consuming, 1);
 
     uint64_t period = (uint64_t)consumer.config->schedule_delay_ms * 1000000u;
+    uint32_t seen = atomic_load(wake);
     for (uint64_t next = now_ns() + period;;) {
-        uint32_t seen = atomic_load(wake);
         uint32_t ticket = atomic_load(&flush_asked);
         if (atomic_load(&stop)) {
             consumer_release(consumer.arena, consumer.me);
@@ -134,8 +135,12 @@ static void *batch_thread(void *arg)
         }
         if (atomic_load(&flush_asked) != atomic_load(&flush_done) || atomic_load(&stop))
             continue;
+        seen = atomic_load(wake); /* before the look: who wakes us during it is not overheard */
+        bool tick = now_ns() >= next;
+        consumer.full_only = !tick;
         consumer_run(&consumer, 0);
-        next = now_ns() + period;
+        if (tick)
+            next = now_ns() + period;
     }
     return NULL;
 }

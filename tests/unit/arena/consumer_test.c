@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "arena/requests.h"
+#include "arena/slot.h"
+#include "batch/consumer.h"
+#include "batch/queue.h"
+#include "log.h"
+#include "tls.h"
+
+#include <criterion/criterion.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CELLS = 256, UNITS = 4096, MAX_BATCH = 8 };
+
+/* ---- a process made of fakes */
+
+_Thread_local struct thread_state tls;
+
+bool process_makes_spans(bool signal_safe_only)
+{
+    return signal_safe_only;
+}
+struct ring *process_ring(void)
+{
+    return NULL;
+}
+void process_count(enum counter c, uint64_t n)
+{
+    (void)c, (void)n;
+}
+void process_committed(void)
+{
+}
+void log_line(enum log_level level, const char *format, ...)
+{
+    (void)level, (void)format;
+}
+void request_table_init(struct request_table *t)
+{
+    (void)t;
+}
+
+static struct arena arena;
+static struct slot *slot;
+
+static void put(unsigned n)
+{
+    static const uint8_t span[] = {0x12, 2, 0x30, 1}; /* a span with nothing but a kind */
+    struct ring_place place;
+    while (n--) {
+        cr_assert(ring_reserve(slot_ring(&arena, slot), sizeof span, &place));
+        memcpy(place.p, span, sizeof span);
+        ring_commit(&place, sizeof span, RING_SCOPE_API);
+    }
+}
+
+/* ---- an exporter: remembers how large the batches are, while the process goes on ending spans */
+
+static unsigned sizes[100], sent, meanwhile;
+
+static void take(struct exporter *e, const struct exporter_batch *b, uint64_t deadline_ns,
+                 struct export_outcome *out)
+{
+    (void)e, (void)deadline_ns;
+    cr_assert_lt(sent, 100, "it does not come to an end");
+    sizes[sent++] = b->n_spans;
+    put(meanwhile);
+    *out = (struct export_outcome){.result = EXPORT_OK};
+}
+static void no_rest(void *ctx)
+{
+    (void)ctx;
+}
+static bool never(void)
+{
+    return false;
+}
+
+static struct consumer consumer;
+
+static void make(void)
+{
+    static const struct exporter_ops ops = {.send = take};
+    static const struct config config = {.max_batch = MAX_BATCH};
+    static char exporter;
+    arena = (struct arena){.shape = {CELLS, UNITS}, .max_queued = CELLS, .slots = 1};
+    arena.requests_off = arena.ring_off = (sizeof(struct slot) + 63) / 64 * 64;
+    arena.slot_size = (arena.ring_off + ring_size(CELLS, UNITS) + 63) / 64 * 64;
+    arena.slots_off = (sizeof(struct arena_header) + 63) / 64 * 64;
+    arena.size = arena.slots_off + arena.slot_size;
+    arena.header = aligned_alloc(64, arena.size);
+    memset(arena.header, 0, arena.size);
+    slot = arena_slot(&arena, 0);
+    atomic_store(&slot->state, (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
+    atomic_store(&slot->epoch, 1);
+    ring_init(slot_ring(&arena, slot), CELLS, UNITS, CELLS);
+    atomic_store(&arena.header->liveness[0], (uint32_t)gettid());
+    consumer = (struct consumer){.arena = &arena,
+                                 .config = &config,
+                                 .ops = &ops,
+                                 .exporter = (struct exporter *)&exporter,
+                                 .rest_point = no_rest,
+                                 .stopping = never,
+                                 .me = consumer_word(0, 1)};
+    atomic_store(&slot->consumer, consumer.me);
+}
+
+Test(consumer, sends_what_is_there_and_then_full_batches_only)
+{
+    make();
+    put(2 * MAX_BATCH + 3);
+    meanwhile = 3;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    static const unsigned wanted[] = {MAX_BATCH, MAX_BATCH, 3, MAX_BATCH};
+    cr_assert_eq(sent, 4);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(sizes[i], wanted[i], "batch %u is of %u", i, sizes[i]);
+    cr_assert_eq(ring_queued(slot_ring(&arena, slot)), 4);
+}
+
+Test(consumer, leaves_less_than_a_batch_to_the_next_tick)
+{
+    make();
+    put(MAX_BATCH + 3);
+    consumer.full_only = true;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_eq(sent, 1);
+    cr_assert_eq(sizes[0], MAX_BATCH);
+    cr_assert_eq(ring_queued(slot_ring(&arena, slot)), 3);
+    put(MAX_BATCH - 3);
+    consumer_run(&consumer, 0);
+    cr_assert_eq(sent, 2);
+    cr_assert_eq(sizes[1], MAX_BATCH);
+    put(1);
+    consumer.full_only = false;
+    consumer_run(&consumer, 0);
+    cr_assert_eq(sizes[2], 1);
+    cr_assert_eq(ring_queued(slot_ring(&arena, slot)), 0);
+}
+
+Test(consumer, empties_the_ring_of_a_dead_one_whatever_is_in_it)
+{
+    make();
+    put(3);
+    atomic_store(&arena.header->liveness[0], FUTEX_OWNER_DIED | 1);
+    consumer.full_only = true;
+    consumer_run(&consumer, 0);
+    cr_assert_eq(sent, 1);
+    cr_assert_eq(sizes[0], 3);
+}
