@@ -7,6 +7,8 @@ enum { LENGTH_BYTES = 3 }; /* a length of up to 2 MiB, written padded so that no
 
 static size_t varint_size(uint64_t v)
 {
+    if (v < 0x80)
+        return 1;
     return ((size_t)(63 - __builtin_clzll(v | 1)) * 9 + 73) / 64;
 }
 
@@ -23,6 +25,24 @@ static void put_varint(struct wire *w, uint64_t v)
     for (; v >= 0x80; v >>= 7)
         *w->p++ = (uint8_t)(v | 0x80);
     *w->p++ = (uint8_t)v;
+}
+
+/* Most keys and values have 4 to 16 bytes: two words that overlap are copied sooner than memcpy is called. */
+static inline void put_bytes(struct wire *w, const void *from, size_t n)
+{
+    const uint8_t *p = from;
+    if (n >= 8 && n <= 16) {
+        uint64_t first, last;
+        memcpy(&first, p, 8), memcpy(&last, p + n - 8, 8);
+        memcpy(w->p, &first, 8), memcpy(w->p + n - 8, &last, 8);
+    } else if (n >= 4 && n < 8) {
+        uint32_t first, last;
+        memcpy(&first, p, 4), memcpy(&last, p + n - 4, 4);
+        memcpy(w->p, &first, 4), memcpy(w->p + n - 4, &last, 4);
+    } else {
+        memcpy(w->p, p, n);
+    }
+    w->p += n;
 }
 
 static void put_padded(uint8_t *p, size_t v)
@@ -83,9 +103,8 @@ static size_t utf8_size(const uint8_t *s, size_t len)
 
 static void put_utf8(struct wire *w, const uint8_t *s, size_t len, size_t size)
 {
-    if (size == len && ascii(s, len)) {
-        memcpy(w->p, s, len);
-        w->p += len;
+    if (size == len) { /* every byte that is not UTF-8 would have made it longer */
+        put_bytes(w, s, len);
         return;
     }
     for (const uint8_t *end = s + len; s < end;) {
@@ -176,8 +195,7 @@ static bool put_key(struct wire *w, const char *key, size_t value_size)
     put_varint(w, pair);
     *w->p++ = 0x0a; /* key = 1 */
     put_varint(w, key_len);
-    memcpy(w->p, key, key_len);
-    w->p += key_len;
+    put_bytes(w, key, key_len);
     *w->p++ = 0x12; /* value = 2 */
     put_varint(w, value_size);
     return true;
