@@ -9,15 +9,21 @@
  *     ...
  *     forkspan_end(s);
  *
- * Threads: every function may be called from any thread. A span is used by one thread at a time; it may be
- * ended by another than the one that started it.
+ * Threads: every function may be called from any thread. A span may be ended by another thread than the one
+ * that started it. Of two calls at once on one span the second is left out (and counted, where it would have
+ * added something); an end is never left out.
  * Signal handlers: functions marked [handler] may be called in one, also in one that interrupted any of these
- * functions; forkspan_start() with FORKSPAN_IN_HANDLER only.
- * fork: a span belongs to the process that started it. In the child of a fork it still serves as a parent;
- * its end there frees the handle and sends nothing. Spans that the child starts are its own. Errors: there
- * are none to handle. Where a span can not be made (not enabled, too many at once) NULL is returned, which
- * every function takes. What has no room is left out and counted in the span's dropped_*_count. Strings are
- * UTF-8; bytes that are not become U+FFFD. They are copied: the caller keeps its own.
+ * functions; forkspan_start() with FORKSPAN_IN_HANDLER only. On a span that the interrupted function is at,
+ * the rule of two calls at once holds.
+ * fork, by whatever call: a span belongs to the process that started it. In a child it still serves as a
+ * parent; its end there sends nothing. Spans that a child starts are its own.
+ * Errors: there are none to handle. Where a span can not be made (not enabled, over 1,024 at once) NULL is
+ * returned, which every function takes, as it takes a span that has ended. What has no room is left out and
+ * counted in the span's dropped_*_count.
+ * Strings are UTF-8, with a NUL; bytes that are not become U+FFFD, but an attribute whose key has such bytes
+ * is left out and counted. They are copied: the caller keeps its own.
+ *
+ * Where the C library is older than glibc 2.34, link with -ldl (pkg-config forkspan does).
  */
 #ifndef FORKSPAN_H
 #define FORKSPAN_H
@@ -73,7 +79,8 @@ struct forkspan_attribute {
 /* As the parent of forkspan_start(): none, a new trace. */
 #define FORKSPAN_ROOT ((const struct forkspan_context *)(uintptr_t)1)
 
-/* What the library offers; exported as forkspan_api_1. Members are added at its end, never changed. */
+/* What the library offers; exported as forkspan_api_1. Members are added at its end, never changed: one that
+ * came later than the first release is there if `size` says so. */
 struct forkspan_api {
     size_t size;
     bool (*enabled)(void);
@@ -102,10 +109,11 @@ struct forkspan_api {
 /* One of these in an executable or a library, however many of its files include this header. */
 __attribute__((weak, visibility("hidden"))) const struct forkspan_api *forkspan_api_found = NULL;
 
-__attribute__((constructor, unused)) static void forkspan_find(void)
+/* Before the program's own constructors. NULL is RTLD_DEFAULT, which strict C does not show. */
+__attribute__((constructor(101), unused)) static void forkspan_find(void)
 {
     if (!forkspan_api_found)
-        forkspan_api_found = (const struct forkspan_api *)dlsym(RTLD_DEFAULT, "forkspan_api_1");
+        forkspan_api_found = (const struct forkspan_api *)dlsym(NULL, "forkspan_api_1");
 }
 
 /* The library is there, has not been disabled and can export: spans are worth their attributes. Not in a
@@ -133,14 +141,15 @@ static inline struct forkspan_span *forkspan_start_at(const char *name, unsigned
     return forkspan_api_found ? forkspan_api_found->start(name, kind, parent, start_unix_ns) : NULL;
 }
 
-/* Gives it another name: up to 255 bytes of it are kept. [handler] */
+/* Gives it another name: 255 bytes of it are kept, as of the first one. [handler] */
 static inline void forkspan_rename(struct forkspan_span *s, const char *name)
 {
     if (s)
         forkspan_api_found->rename(s, name);
 }
 
-/* Sets attributes; one with a key that is there already takes its place. The limits are those of
+/* Sets attributes; one with a key that is there already takes its place. An empty string is a value, NULL is
+ * none: such an attribute is left out. The limits are those of
  * OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT and OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, and some 6 KiB for all that a
  * span holds. [handler] */
 static inline void forkspan_set(struct forkspan_span *s, const struct forkspan_attribute *a, size_t n)
@@ -149,7 +158,8 @@ static inline void forkspan_set(struct forkspan_span *s, const struct forkspan_a
         forkspan_api_found->set(s, a, n);
 }
 
-/* Attributes for forkspan_set, forkspan_event and forkspan_link. [handler] */
+/* Attributes for forkspan_set, forkspan_event and forkspan_link; forkspan_string_n: of `len` bytes, which may
+ * hold NULs. [handler] */
 static inline struct forkspan_attribute forkspan_string_n(const char *key, const char *value, size_t len)
 {
     struct forkspan_attribute a;
@@ -161,7 +171,7 @@ static inline struct forkspan_attribute forkspan_string_n(const char *key, const
 }
 static inline struct forkspan_attribute forkspan_string(const char *key, const char *value)
 {
-    return forkspan_string_n(key, value, strlen(value));
+    return forkspan_string_n(key, value, value ? strlen(value) : 1);
 }
 static inline struct forkspan_attribute forkspan_int(const char *key, int64_t value)
 {
@@ -252,8 +262,8 @@ static inline void forkspan_set_status(struct forkspan_span *s, enum forkspan_st
         forkspan_api_found->status(s, status, description);
 }
 
-/* Ends the span, queues it for export and frees the handle. Detaches it first, if it is attached to the
- * calling thread. [handler] */
+/* Ends the span and queues it for export. Detaches it first, if it is attached to the calling thread. Every
+ * later call on it does nothing. [handler] */
 static inline void forkspan_end(struct forkspan_span *s)
 {
     if (s)
@@ -272,21 +282,25 @@ static inline bool forkspan_context_of(const struct forkspan_span *s, struct for
 {
     if (s)
         return forkspan_api_found->context(s, out);
-    memset(out, 0, sizeof *out);
+    if (out)
+        memset(out, 0, sizeof *out);
     return false;
 }
 
-/* What forkspan_start() with parent NULL would take; false, and *out of zeroes, for nothing. [handler] */
+/* What forkspan_start() with parent NULL would take; only while this process has not lost sight of a request
+ * (two threads read one connection at once, over 16 unanswered on one). False, and *out of zeroes, for
+ * nothing. [handler] */
 static inline bool forkspan_current(struct forkspan_context *out)
 {
     if (forkspan_api_found)
         return forkspan_api_found->current(out);
-    memset(out, 0, sizeof *out);
+    if (out)
+        memset(out, 0, sizeof *out);
     return false;
 }
 
-/* Makes it the calling thread's current span until it is detached or ended; attached spans nest. A span is
- * attached once. Not in a signal handler. */
+/* Makes it the calling thread's current span until it is detached or ended; attached spans nest. One that is
+ * attached already, to this thread or another, stays as it is. Not in a signal handler. */
 static inline void forkspan_attach(struct forkspan_span *s)
 {
     if (s)
@@ -311,23 +325,27 @@ static inline bool forkspan_inject(const struct forkspan_context *c, char tracep
 static inline bool forkspan_extract(const char *traceparent, const char *tracestate,
                                     struct forkspan_context *out)
 {
-    memset(out, 0, sizeof *out);
+    if (out)
+        memset(out, 0, sizeof *out);
     return forkspan_api_found && forkspan_api_found->extract(traceparent, tracestate, out);
 }
 
 /* Queues spans that somebody else has encoded: an ExportTraceServiceRequest
- * (opentelemetry/proto/collector/trace/v1) of at most 64 KiB. It is sent with its own resources and scopes,
- * unchanged. False where it is not one, or there is no room. Not in a signal handler. */
+ * (opentelemetry/proto/collector/trace/v1) of at most 64 KiB with at least one span. It is sent with its own
+ * resources and scopes, unchanged. False where it is not one down to its last attribute, or there is no room
+ * (its spans are counted as dropped). Not in a signal handler. */
 static inline bool forkspan_submit(const void *request, size_t len)
 {
     return forkspan_api_found && forkspan_api_found->submit(request, len);
 }
 
-/* Waits until all that this process has queued is exported, at most `timeout_ms`; false if that was not
- * enough. Not in a signal handler. */
+/* Waits until all that this process has queued is exported, at most `timeout_ms`. False if that was not
+ * enough, if the receiver refused something, or where nobody can export (a child made by _Fork or clone
+ * beside other threads has no thread of ours: what it queued is sent by another process of its server). True
+ * where nothing was queued, as without the library. Not in a signal handler. */
 static inline bool forkspan_flush(uint32_t timeout_ms)
 {
-    return forkspan_api_found && forkspan_api_found->flush(timeout_ms);
+    return !forkspan_api_found || forkspan_api_found->flush(timeout_ms);
 }
 
 #endif /* FORKSPAN_BUILDING */

@@ -11,12 +11,14 @@
 #include "config/resource.h"
 #include "fork/generation.h"
 #include "fork/python.h"
+#include "futex.h"
 #include "io/inherited.h"
 #include "log.h"
 #include "next.h"
 #include "process_fork.h"
 #include "tls.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,19 +29,23 @@ _Thread_local struct thread_state tls;
 static struct {
     struct arena arena;
     const struct config *config;
-    struct slot *slot; /* through the alias; NULL: none claimed */
-    struct ring *ring; /* through the alias */
+    struct slot *_Atomic slot; /* through the alias; NULL: none claimed */
+    struct ring *_Atomic ring; /* through the alias */
     uint32_t index;
-    bool listens;
-    bool served;        /* it may have a thread */
-    bool no_thread;     /* born behind libc's back among other threads */
-    uint64_t oldest_ns; /* when the first span not known to be exported was queued (C API without serving) */
+    _Atomic bool listens;
+    _Atomic bool served;        /* it may have a thread */
+    _Atomic bool no_thread;     /* born behind libc's back among other threads */
+    _Atomic uint64_t oldest_ns; /* when the first span not known to be exported was queued (C API without
+                                   serving) */
 } self;
 
 /* The generation in which `self` holds: a raw fork's child finds another one. 0: nothing is set up. */
 static _Atomic uint64_t ready;
 static _Atomic bool off; /* disabled, or no memory */
-static _Atomic uint32_t claiming;
+static _Atomic uint64_t
+    claiming; /* who sets up: its thread block's address below its generation; 0: nobody */
+static _Atomic uint32_t
+    woken_at; /* number of the ring's head when the thread was last told of a full batch */
 static _Atomic uint32_t generation_of_self = 0;
 static _Atomic bool thread_due; /* to be started at the next place that is no signal handler */
 static _Atomic uint64_t uncounted[COUNTERS];
@@ -140,6 +146,7 @@ static bool claim(void)
     if (alias == MAP_FAILED)
         alias = s;
     self.index = (uint32_t)i;
+    atomic_store(&woken_at, 0);
     self.ring = slot_ring(&self.arena, alias);
     self.slot = alias;
     for (int c = 0; c < COUNTERS; c++)
@@ -156,14 +163,36 @@ static void raw_child(void)
     thread_postfork_child();
 }
 
+enum { CLAIM_WAIT_MS = 1000, ADDRESS_BITS = 48 };
+
+/* One thread sets up; the others wait for it, or their first spans would be lost. Not in a handler, nor for
+ * the thread that a handler of ours interrupted, nor for one that stayed in the parent. */
+static bool claim_turn(uint64_t now, bool signal_safe_only)
+{
+    const uint64_t me = now << ADDRESS_BITS | ((uintptr_t)&tls & ((UINT64_C(1) << ADDRESS_BITS) - 1));
+    uint64_t until = 0, holder = 0;
+    while (!atomic_compare_exchange_strong(&claiming, &holder, me)) {
+        if (holder == me)
+            return false;
+        if (holder == 0 || (holder ^ me) >> ADDRESS_BITS)
+            continue; /* free by now, or of another process: ours with the next swap */
+        uint64_t t = clock_ns(CLOCK_MONOTONIC);
+        until = until ? until : t + CLAIM_WAIT_MS * UINT64_C(1000000);
+        if (signal_safe_only || t >= until)
+            return false;
+        sched_yield();
+        holder = 0;
+    }
+    return true;
+}
+
 static bool set_up(bool serving, bool signal_safe_only)
 {
     uint64_t now = generation_now();
     if (atomic_load(&off) || (!self.arena.header && signal_safe_only))
         return false;
-    uint32_t free_word = 0;
-    if (!atomic_compare_exchange_strong(&claiming, &free_word, 1))
-        return false; /* another thread does it, or the one we interrupted */
+    if (!claim_turn(now, signal_safe_only))
+        return false;
     bool ok = have_arena();
     if (ok && atomic_load(&generation_of_self) != 0 && atomic_load(&generation_of_self) != (uint32_t)now)
         raw_child();
@@ -217,13 +246,39 @@ bool process_makes_spans(bool signal_safe_only)
     return set_up(false, signal_safe_only);
 }
 
+/* Everything before `to` has been taken out of the ring. */
+static bool emptied(const struct ring *r, ring_at to)
+{
+    return ((at_number(atomic_load(&r->tail)) - at_number(to)) & RING_NUMBER_MASK) <= RING_NUMBER_MASK / 2;
+}
+
 bool process_flush(uint32_t timeout_ms)
 {
     if (!process_makes_spans(false))
-        return false;
-    if (!thread_running() && (ring_queued(self.ring) == 0 || self.no_thread))
-        return ring_queued(self.ring) == 0;
-    return thread_start(&self.arena, self.config, self.index) && thread_flush(timeout_ms, false);
+        return true; /* it has queued nothing */
+    enum { PAUSE_NS = 2000000 };
+    static _Atomic uint32_t nothing; /* a word nobody wakes */
+    struct ring *r = self.ring;
+    const ring_at to = ring_head(r);
+    const uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000u;
+    const uint64_t failed = process_counted(COUNT_FAILED);
+    if (!emptied(r, to) && !self.no_thread)
+        thread_start(&self.arena, self.config, self.index);
+    while (!emptied(r, to)) {
+        uint64_t now = clock_ns(CLOCK_MONOTONIC);
+        if (now >= until)
+            return false;
+        if (thread_running() && thread_flush((uint32_t)((until - now + 999999u) / 1000000u), false) &&
+            emptied(r, to))
+            break;
+        /* What another process is at, or will take because there is no thread here. */
+        uint64_t me = consumer_word(self.index, atomic_load(&arena_slot(&self.arena, self.index)->epoch));
+        if (!thread_running() && !sweep_other_consumer(&self.arena, me))
+            return false;
+        slot_pressure(&self.arena);
+        futex_wait(&nothing, 0, PAUSE_NS);
+    }
+    return process_counted(COUNT_FAILED) == failed;
 }
 
 struct ring *process_ring(void)
@@ -238,7 +293,14 @@ struct request_table *process_requests(void)
 
 void process_committed(void)
 {
-    if (self.ring && ring_queued(self.ring) % self.config->max_batch == 0)
+    struct ring *r = self.ring;
+    if (!r || ring_queued(r) < self.config->max_batch)
+        return;
+    /* Once a batch: of several that commit at once none may meet the very number, and one of them is enough.
+     */
+    uint32_t head = at_number(ring_head(r)), told = atomic_load_explicit(&woken_at, memory_order_relaxed);
+    if (((head - told) & RING_NUMBER_MASK) >= self.config->max_batch &&
+        atomic_compare_exchange_strong(&woken_at, &told, head))
         thread_wake();
 }
 

@@ -20,7 +20,7 @@ bool process_serves(bool signal_safe_only);
 /* For spans of the C API: as above, but does not count as serving. */
 bool process_makes_spans(bool signal_safe_only);
 /* The C API: exports all that this process has queued, by its batch thread, which is started for it. Ordinary
- * context. False: not within timeout_ms. */
+ * context. False: not all was delivered within timeout_ms. */
 bool process_flush(uint32_t timeout_ms);
 
 /* After process_serves() or process_makes_spans() said true; NULL in a child that has not claimed its own

@@ -9,16 +9,6 @@
 #include <stdint.h>
 
 struct span;
-struct request;
-
-#define OPEN_REQUESTS 8u
-
-/* A request this thread has read the head of. */
-struct open_request {
-    const struct request *request; /* may be over and another's by now: its span id tells */
-    uint8_t trace_id[16], span_id[8];
-    uint8_t flags;
-};
 
 struct thread_state {
     uint32_t vfork_mark; /* thread id, set by fork/vfork.S (offset 0): we may be in a vfork child */
@@ -27,12 +17,8 @@ struct thread_state {
     bool own;            /* a thread of ours */
     bool python_hooks; /* PyOS_BeforeFork has run in this thread, what comes after it has not (fork/python.c)
                         */
-    /* span/current.h */
-    bool requests_lost; /* more were open at once than are remembered: no request is taken for the only one */
-    uint8_t open_requests;
-    uint32_t attached_serial;
-    struct span *attached;
-    struct open_request open[OPEN_REQUESTS];
+    uint32_t reader;       /* number of this thread among those that have read requests, 0: it has not */
+    struct span *attached; /* the innermost span attached to it */
 };
 extern _Thread_local struct thread_state tls __attribute__((tls_model("initial-exec")));
 

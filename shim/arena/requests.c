@@ -10,7 +10,8 @@
 #define OVERFLOW_ENTRIES 384u
 
 struct request_table {
-    _Alignas(64) _Atomic uint64_t used[WORDS]; /* one bit an entry */
+    _Alignas(64) _Atomic uint64_t used[WORDS];      /* one bit an entry */
+    _Alignas(64) _Atomic uint32_t reader[REQUESTS]; /* dense: asked for each span of the C API */
     _Alignas(64) struct {
         _Alignas(64) struct request request;
     } entry[REQUESTS];
@@ -22,6 +23,7 @@ _Static_assert(sizeof(struct request) <= REQUEST_SIZE, "an entry's size is fixed
 static _Atomic uint64_t overflow_used[OVERFLOW_ENTRIES / 64];
 static _Atomic uint64_t overflow_generation;
 static struct request overflow[OVERFLOW_ENTRIES];
+static _Atomic uint32_t overflow_reader[OVERFLOW_ENTRIES];
 
 size_t request_table_size(void)
 {
@@ -32,8 +34,10 @@ void request_table_init(struct request_table *t)
 {
     for (unsigned w = 0; w < WORDS; w++)
         atomic_store_explicit(&t->used[w], 0, memory_order_relaxed);
-    for (unsigned i = 0; i < REQUESTS; i++)
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        atomic_store_explicit(&t->reader[i], 0, memory_order_relaxed);
         atomic_store_explicit(&t->entry[i].request.phase, REQUEST_UNUSED, memory_order_relaxed);
+    }
 }
 
 static int bit_claim(_Atomic uint64_t *words, unsigned n)
@@ -62,6 +66,8 @@ void request_postfork_child(void)
     uint64_t then = atomic_load(&overflow_generation);
     if (then == now || !atomic_compare_exchange_strong(&overflow_generation, &then, now))
         return;
+    for (unsigned i = 0; i < OVERFLOW_ENTRIES; i++)
+        atomic_store(&overflow_reader[i], 0);
     for (unsigned w = 0; w < OVERFLOW_ENTRIES / 64; w++)
         atomic_store(&overflow_used[w], 0);
 }
@@ -98,21 +104,90 @@ struct request *request_claim(struct request_table *t)
     return i < 0 ? NULL : fresh(&overflow[i]);
 }
 
+/* Its place among the overflow's entries, or among the table's; -1: it is of neither. */
+static int overflow_index(const struct request *r)
+{
+    return r >= overflow && r < overflow + OVERFLOW_ENTRIES ? (int)(r - overflow) : -1;
+}
+
+static int table_index(const struct request_table *t, const struct request *r)
+{
+    uintptr_t at = (uintptr_t)r, first = (uintptr_t)&t->entry[0];
+    if (!t || at < first)
+        return -1;
+    size_t i = (at - first) / sizeof t->entry[0];
+    return i < REQUESTS ? (int)i : -1;
+}
+
 void request_release(struct request_table *t, struct request *r)
 {
     if (!r)
         return;
     atomic_store_explicit(&r->phase, REQUEST_UNUSED, memory_order_release);
-    if (r >= overflow && r < overflow + OVERFLOW_ENTRIES) {
-        bit_release(overflow_used, (size_t)(r - overflow));
+    int i = overflow_index(r);
+    if (i >= 0) {
+        atomic_store_explicit(&overflow_reader[i], 0, memory_order_relaxed);
+        bit_release(overflow_used, (size_t)i);
         return;
     }
-    uintptr_t at = (uintptr_t)r, first = (uintptr_t)&t->entry[0];
-    if (!t || at < first)
-        return;
-    size_t i = (at - first) / sizeof t->entry[0];
-    if (i < REQUESTS)
-        bit_release(t->used, i);
+    i = table_index(t, r);
+    if (i >= 0) {
+        atomic_store_explicit(&t->reader[i], 0, memory_order_relaxed);
+        bit_release(t->used, (size_t)i);
+    }
+}
+
+void request_read_by(struct request_table *t, const struct request *r, uint32_t reader)
+{
+    int i = overflow_index(r);
+    if (i >= 0)
+        atomic_store_explicit(&overflow_reader[i], reader, memory_order_release);
+    else if ((i = table_index(t, r)) >= 0)
+        atomic_store_explicit(&t->reader[i], reader, memory_order_release);
+}
+
+static bool being_served(const struct request *r)
+{
+    uint32_t phase = atomic_load_explicit(&r->phase, memory_order_acquire);
+    return phase == REQUEST_OPEN || phase == REQUEST_UNRECORDED;
+}
+
+const struct request *request_only_one(const struct request_table *t, uint32_t reader)
+{
+    const struct request *found = NULL;
+    for (unsigned i = 0; t && i < REQUESTS; i++) {
+        if (atomic_load_explicit(&t->reader[i], memory_order_acquire) != reader ||
+            !being_served(&t->entry[i].request))
+            continue;
+        if (found)
+            return NULL;
+        found = &t->entry[i].request;
+    }
+    if (atomic_load(&overflow_generation) != generation_now())
+        return found; /* never used, or the parent's */
+    for (unsigned i = 0; i < OVERFLOW_ENTRIES; i++) {
+        if (atomic_load_explicit(&overflow_reader[i], memory_order_acquire) != reader ||
+            !being_served(&overflow[i]))
+            continue;
+        if (found)
+            return NULL;
+        found = &overflow[i];
+    }
+    return found;
+}
+
+/* The entry may become another's while this copies: the caller asks again before it uses what it got. */
+__attribute__((no_sanitize("thread"))) bool
+request_copy_context(const struct request *r, struct span_context *out, char *tracestate, size_t *len)
+{
+    *out = r->context;
+    size_t n = r->tracestate_len;
+    *len = n <= TRACESTATE_MAX ? n : 0;
+    for (size_t i = 0; i < *len; i++)
+        tracestate[i] = r->tracestate[i];
+    atomic_thread_fence(memory_order_acquire);
+    out->remote = false;
+    return out->valid;
 }
 
 void request_append(struct request *r, char *text, uint16_t *len, size_t room, const void *p, size_t n)

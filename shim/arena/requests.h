@@ -86,6 +86,13 @@ void request_table_init(struct request_table *t);
 struct request *request_claim(struct request_table *t);
 /* Gives it back. `t` as it was at the claim. NULL is fine. */
 void request_release(struct request_table *t, struct request *r);
+/* Thread number `reader` has read the head of r, an entry of `t` or of the overflow. */
+void request_read_by(struct request_table *t, const struct request *r, uint32_t reader);
+/* The request of that reader that is open (or not recorded, and still being served); NULL when there is none,
+ * or more than one. Another thread may answer it, and its entry be another's, at any moment. */
+const struct request *request_only_one(const struct request_table *t, uint32_t reader);
+/* Its context and trace state as they are at the moment, lengths checked; false where it has no context. */
+bool request_copy_context(const struct request *r, struct span_context *out, char *tracestate, size_t *len);
 /* In a child: the private overflow's entries are the parent's. */
 void request_postfork_child(void);
 

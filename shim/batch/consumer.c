@@ -5,7 +5,8 @@
 #include "batch/queue.h"
 #include "clock.h"
 #include "log.h"
-#include "span/submit.h"
+#include "wire/otlp.h"
+#include "wire/proto.h"
 
 #include <linux/futex.h>
 #include <stdatomic.h>
@@ -38,54 +39,19 @@ static bool buffer_room(struct consumer *c, size_t need)
     return true;
 }
 
-static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
-{
-    *out = 0;
-    for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
-        uint8_t b = *(*p)++;
-        *out |= (uint64_t)(b & 0x7f) << shift;
-        if (b < 0x80)
-            return true;
-    }
-    return false;
-}
-
 /* A private copy of a record: is it a Span as far as its outer fields tell? A wrong one would spoil its whole
  * batch at the receiver. */
 static bool record_sound(const uint8_t *p, size_t len)
 {
+    enum { SPANS = 2, LAST_FIELD_OF_SPAN = 16 };
     const uint8_t *end = p + len;
-    uint64_t n;
-    if (len < 2 || *p++ != 0x12 || !varint(&p, end, &n) || n != (uint64_t)(end - p))
+    struct proto_field f;
+    if (!proto_next(&p, end, &f) || f.number != SPANS || f.wire != PROTO_BYTES || p != end)
         return false;
-    while (p < end) {
-        uint64_t key;
-        if (!varint(&p, end, &key) || (key >> 3) == 0 || (key >> 3) > 16)
+    p = f.p;
+    while (p < end)
+        if (!proto_next(&p, end, &f) || f.number > LAST_FIELD_OF_SPAN)
             return false;
-        switch (key & 7) {
-        case 0:
-            if (!varint(&p, end, &n))
-                return false;
-            break;
-        case 1:
-            if (end - p < 8)
-                return false;
-            p += 8;
-            break;
-        case 2:
-            if (!varint(&p, end, &n) || n > (uint64_t)(end - p))
-                return false;
-            p += n;
-            break;
-        case 5:
-            if (end - p < 4)
-                return false;
-            p += 4;
-            break;
-        default:
-            return false;
-        }
-    }
     return true;
 }
 
@@ -116,8 +82,8 @@ static bool collect_scope(struct consumer *c, struct slot *s, const struct seale
         if (!buffer_room(c, b->used + record.len))
             return false;
         memcpy(c->buffer + b->used, record.bytes, record.len);
-        long spans = scope == RING_SCOPE_RAW ? submit_spans(c->buffer + b->used, record.len)
-                                             : record_sound(c->buffer + b->used, record.len);
+        long spans = scope == RING_SCOPE_RAW ? otlp_spans(c->buffer + b->used, record.len)
+                                             : (long)record_sound(c->buffer + b->used, record.len);
         if (spans <= 0) {
             b->corrupt++;
             continue;

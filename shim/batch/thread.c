@@ -18,7 +18,8 @@
 enum { STACK_SIZE = 512 * 1024, LEAVING_PAUSE_NS = 2000000 };
 
 /* What others want of the thread; each is a futex word. */
-static _Atomic uint32_t *wake; /* counts reasons to look at the rings; in the slot, so that others may, too */
+static _Atomic uint32_t
+    *_Atomic wake; /* counts reasons to look at the rings; in the slot, so that others may, too */
 static _Atomic uint32_t flush_asked; /* tickets given out */
 static _Atomic uint32_t flush_done;  /* the last ticket served */
 static _Atomic uint32_t stop;        /* 1: begin no batch, 2: and it is quiet */
@@ -192,10 +193,11 @@ bool thread_running(void)
 
 void thread_wake(void)
 {
-    if (!thread_running())
-        return;
-    atomic_fetch_add(wake, 1);
-    futex_wake_all(wake);
+    _Atomic uint32_t *w = wake;
+    if (!thread_running() || !w)
+        return; /* none, or another thread is about to start it: then it looks by itself */
+    atomic_fetch_add(w, 1);
+    futex_wake_all(w);
 }
 
 /* Waits until the thread has answered; its state is in *word. */
@@ -249,6 +251,7 @@ bool thread_quiesce(uint32_t timeout_ms)
 void thread_postfork_child(void)
 {
     /* Never joined, never signalled: it is not here. */
+    wake = NULL;
     atomic_store(&running, false);
     atomic_store(&flush_asked, 0);
     atomic_store(&flush_done, 0);

@@ -292,6 +292,7 @@ static void request_hand_over(struct connection *c)
         /* More requests unanswered than fit: these are followed to their answers, no later one is. */
         request_release(process_requests(), r);
         process_count(COUNT_NO_ROOM, 1);
+        current_untold();
         atomic_store(&c->request_final, true);
         return;
     }
@@ -299,8 +300,10 @@ static void request_hand_over(struct connection *c)
         bool recorded = request_decide(c, r);
         if (recorded)
             process_count(COUNT_STARTED, 1);
-        atomic_store_explicit(&r->phase, recorded ? REQUEST_OPEN : REQUEST_UNRECORDED, memory_order_release);
         current_read(r);
+        atomic_store_explicit(&r->phase, recorded ? REQUEST_OPEN : REQUEST_UNRECORDED, memory_order_release);
+    } else {
+        current_unseen(1);
     }
     atomic_store_explicit(&c->pending[put % CONNECTION_PENDING], (uintptr_t)r | PENDING_SET | kind_of(c),
                           memory_order_relaxed);
@@ -690,8 +693,11 @@ static uintptr_t oldest(struct connection *c)
 static struct request *oldest_pop(struct connection *c)
 {
     uintptr_t word = oldest(c);
-    if (word)
+    if (word) {
         atomic_store(&c->got, atomic_load_explicit(&c->got, memory_order_relaxed) + 1);
+        if (!PENDING_POINTER(word))
+            current_unseen(-1);
+    }
     return PENDING_POINTER(word);
 }
 
@@ -837,7 +843,9 @@ void http_connection_closed(struct connection *c)
 
 void http_connection_forget(struct connection *c)
 {
-    while (oldest(c))
+    while (oldest(c)) {
+        current_untold(); /* its work goes on, and nobody will know when it is over */
         request_release(process_requests(), oldest_pop(c));
+    }
     request_drop(c);
 }

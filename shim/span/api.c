@@ -13,6 +13,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+_Static_assert(TRACESTATE_MAX == sizeof((struct forkspan_context *)0)->tracestate, "trace states fit");
 _Static_assert(sizeof(struct forkspan_attribute) == sizeof(struct span_attribute) &&
                    offsetof(struct forkspan_attribute, value) == offsetof(struct span_attribute, value) &&
                    (int)FORKSPAN_TYPE_BOOL == (int)SPAN_BOOL &&
@@ -30,6 +31,12 @@ static const struct span_attribute *inner_attributes(const struct forkspan_attri
     return (const struct span_attribute *)a;
 }
 
+static void nothing(struct forkspan_context *out)
+{
+    if (out)
+        memset(out, 0, sizeof *out);
+}
+
 static bool inner_context(const struct forkspan_context *c, struct span_context *out)
 {
     static const uint8_t zero[16];
@@ -40,15 +47,14 @@ static bool inner_context(const struct forkspan_context *c, struct span_context 
     return out->valid;
 }
 
-static void outer_context(const struct span_context *c, const char *tracestate, size_t len,
-                          struct forkspan_context *out)
+/* Its trace state is there already. */
+static void outer_context(const struct span_context *c, size_t tracestate_len, struct forkspan_context *out)
 {
     memcpy(out->trace_id, c->trace_id, sizeof out->trace_id);
     memcpy(out->span_id, c->span_id, sizeof out->span_id);
     out->flags = c->flags;
     out->remote = c->remote;
-    out->tracestate_len = len <= sizeof out->tracestate ? (uint16_t)len : 0;
-    memcpy(out->tracestate, tracestate, out->tracestate_len);
+    out->tracestate_len = (uint16_t)tracestate_len;
 }
 
 static bool api_enabled(void)
@@ -59,23 +65,17 @@ static bool api_enabled(void)
 static struct forkspan_span *api_start(const char *name, unsigned kind, const struct forkspan_context *parent,
                                        uint64_t start_unix_ns)
 {
-    struct current current = {0};
     struct span_context given;
     struct span_start how = {
         .name = name ? name : "",
         .kind = (enum span_kind)(kind & 0xff),
         .unix_ns = start_unix_ns,
         .in_handler = (kind & FORKSPAN_IN_HANDLER) != 0,
+        .below_current = !parent,
     };
     if (how.kind < SPAN_INTERNAL || how.kind > SPAN_CONSUMER)
         how.kind = SPAN_INTERNAL;
-    if (!parent) {
-        if (current_get(&current)) {
-            how.parent = &current.context;
-            how.tracestate = current.tracestate;
-            how.tracestate_len = current.tracestate_len;
-        }
-    } else if (parent != FORKSPAN_ROOT && inner_context(parent, &given)) {
+    if (parent && parent != FORKSPAN_ROOT && inner_context(parent, &given)) {
         how.parent = &given;
         how.tracestate = parent->tracestate;
         how.tracestate_len = parent->tracestate_len;
@@ -90,7 +90,7 @@ static void api_rename(struct forkspan_span *s, const char *name)
 
 static void api_set(struct forkspan_span *s, const struct forkspan_attribute *a, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; a && i < n; i++)
         span_set(inner(s), inner_attributes(&a[i]));
 }
 
@@ -125,24 +125,23 @@ static void api_end(struct forkspan_span *s, uint64_t end_unix_ns)
 
 static bool api_context(const struct forkspan_span *s, struct forkspan_context *out)
 {
-    if (!s) {
-        memset(out, 0, sizeof *out);
-        return false;
-    }
+    struct span_context context;
     size_t len;
-    const char *tracestate = span_get_tracestate(inner(s), &len);
-    outer_context(span_get_context(inner(s)), tracestate, len, out);
+    nothing(out);
+    if (!out || !span_get_context(inner(s), &context, out->tracestate, &len))
+        return false;
+    outer_context(&context, len, out);
     return true;
 }
 
 static bool api_current(struct forkspan_context *out)
 {
-    struct current current;
-    if (!current_get(&current)) {
-        memset(out, 0, sizeof *out);
+    struct span_context context;
+    size_t len;
+    nothing(out);
+    if (!out || !current_get(&context, out->tracestate, &len))
         return false;
-    }
-    outer_context(&current.context, current.tracestate, current.tracestate_len, out);
+    outer_context(&context, len, out);
     return true;
 }
 
@@ -172,13 +171,16 @@ static bool api_inject(const struct forkspan_context *c, char traceparent[56])
 static bool api_extract(const char *traceparent, const char *tracestate, struct forkspan_context *out)
 {
     struct span_context context;
-    memset(out, 0, sizeof *out);
-    if (!traceparent || !traceparent_parse((const uint8_t *)traceparent, strlen(traceparent), &context))
+    nothing(out);
+    if (!out || !traceparent ||
+        !traceparent_parse((const uint8_t *)traceparent, strlen(traceparent), &context))
         return false;
     size_t len = tracestate ? strlen(tracestate) : 0;
     if (len > sizeof out->tracestate || !tracestate_valid((const uint8_t *)tracestate, len))
         len = 0;
-    outer_context(&context, tracestate ? tracestate : "", len, out);
+    if (len)
+        memcpy(out->tracestate, tracestate, len);
+    outer_context(&context, len, out);
     return true;
 }
 

@@ -3,15 +3,15 @@
  *
  * Each is kept whole or not at all; what is not is counted in dropped_*_count.
  */
-#include "clock.h"
 #include "config/config.h"
 #include "span/span_internal.h"
+#include "wire/utf8.h"
 
 #include <string.h>
 
 enum { ATTRIBUTE_TAG = 0x4a, EVENT_TAG = 0x5a, LINK_TAG = 0x6a }; /* fields 9, 11 and 13 of Span */
 
-void span_write_attribute(struct wire *w, const struct span_attribute *a)
+static void write_attribute(struct wire *w, const struct span_attribute *a)
 {
     switch (a->type) {
     case SPAN_STRING:
@@ -28,6 +28,19 @@ void span_write_attribute(struct wire *w, const struct span_attribute *a)
         wire_key_bool(w, a->key, a->value.boolean);
         break;
     }
+}
+
+/* An attribute without a key, of no type or without a value is none (OpenTelemetry common, Attribute). */
+static bool is_one(const struct span_attribute *a)
+{
+    return a->key && a->key[0] && (unsigned)a->type <= SPAN_BOOL &&
+           (a->type != SPAN_STRING || a->value.string || a->string_len == 0);
+}
+
+/* It can be sent: replaced bytes would make one key of two. */
+static bool key_valid(const char *key, size_t len)
+{
+    return utf8_valid((const uint8_t *)key, len);
 }
 
 static uint64_t key_bit(const char *key, size_t len)
@@ -49,9 +62,9 @@ static size_t read_length(const uint8_t **p)
 }
 
 /* Takes the attribute with this key out of what we wrote ourselves. */
-static bool take_out(struct span *s, const char *key, size_t key_len)
+static bool take_out(struct span_body *b, const char *key, size_t key_len)
 {
-    for (uint8_t *p = s->bytes; p < s->wire.p;) {
+    for (uint8_t *p = b->bytes; p < b->wire.p;) {
         const uint8_t *q = p + 1;
         size_t len = read_length(&q);
         const uint8_t *end = q + len;
@@ -59,8 +72,8 @@ static bool take_out(struct span *s, const char *key, size_t key_len)
             const uint8_t *k = q + 1;
             size_t have = read_length(&k);
             if (have == key_len && memcmp(k, key, key_len) == 0) {
-                memmove(p, end, (size_t)(s->wire.p - end));
-                s->wire.p -= end - p;
+                memmove(p, end, (size_t)(b->wire.p - end));
+                b->wire.p -= end - p;
                 return true;
             }
         }
@@ -69,30 +82,49 @@ static bool take_out(struct span *s, const char *key, size_t key_len)
     return false;
 }
 
+static void take_back(struct span_body *b, uint8_t *mark, uint32_t *dropped)
+{
+    b->wire.p = mark;
+    b->wire.over = false;
+    ++*dropped;
+}
+
+static void set(struct span_body *b, const struct span_attribute *a)
+{
+    size_t key_len = strlen(a->key);
+    uint64_t bit = key_bit(a->key, key_len);
+    if (!key_valid(a->key, key_len)) {
+        b->dropped++;
+        return;
+    }
+    if (b->keys & bit && take_out(b, a->key, key_len))
+        b->attributes--;
+    if (b->attributes >= config_get()->attribute_count) {
+        b->dropped++;
+        return;
+    }
+    uint8_t *mark = b->wire.p;
+    write_attribute(&b->wire, a);
+    if (b->wire.over) {
+        take_back(b, mark, &b->dropped);
+        return;
+    }
+    b->keys |= bit;
+    b->attributes++;
+}
+
 void span_set(struct span *s, const struct span_attribute *a)
 {
-    if (!s || !s->recorded)
+    if (!s || !is_one(a))
         return;
-    size_t key_len = a->key ? strlen(a->key) : 0;
-    if (key_len == 0)
-        return; /* an attribute without a key is none (OpenTelemetry common, Attribute) */
-    uint64_t bit = key_bit(a->key, key_len);
-    if (s->keys & bit && take_out(s, a->key, key_len))
-        s->attributes--;
-    if (s->attributes >= config_get()->attribute_count) {
-        s->dropped++;
+    struct span_body *b = pool_enter(s);
+    if (!b) {
+        span_miss(s, MISSED_ATTRIBUTES);
         return;
     }
-    uint8_t *mark = s->wire.p;
-    span_write_attribute(&s->wire, a);
-    if (s->wire.over) {
-        s->wire.p = mark;
-        s->wire.over = false;
-        s->dropped++;
-        return;
-    }
-    s->keys |= bit;
-    s->attributes++;
+    if (b->recorded)
+        set(b, a);
+    pool_leave(b);
 }
 
 void span_set_string(struct span *s, const char *key, const char *value, size_t len)
@@ -110,84 +142,98 @@ void span_set_int(struct span *s, const char *key, int64_t value)
 static uint32_t write_attributes(struct wire *w, const struct span_attribute *a, size_t n, uint32_t limit)
 {
     uint32_t written = 0, dropped = 0;
-    for (size_t i = 0; i < n; i++) {
-        bool again = !a[i].key || !a[i].key[0];
+    for (size_t i = 0; a && i < n && !w->over; i++) {
+        bool again = !is_one(&a[i]);
         for (size_t j = i + 1; j < n && !again; j++)
-            again = a[j].key && strcmp(a[i].key, a[j].key) == 0;
+            again = is_one(&a[j]) && strcmp(a[i].key, a[j].key) == 0;
         if (again)
             continue;
-        if (written == limit) {
+        if (written == limit || !key_valid(a[i].key, strlen(a[i].key))) {
             dropped++;
             continue;
         }
-        span_write_attribute(w, &a[i]);
+        write_attribute(w, &a[i]);
         written++;
     }
     return dropped;
 }
 
-static void take_back(struct span *s, uint8_t *mark, uint32_t *dropped)
+static void add_event(struct span_body *b, const char *name, uint64_t unix_ns, const struct span_attribute *a,
+                      size_t n)
 {
-    s->wire.p = mark;
-    s->wire.over = false;
-    ++*dropped;
+    const struct config *config = config_get();
+    if (b->events >= config->event_count) {
+        b->head.dropped_events++;
+        return;
+    }
+    uint8_t *mark = b->wire.p, *start = wire_open(&b->wire, EVENT_TAG);
+    wire_fixed64(&b->wire, 0x09, unix_ns ? unix_ns : span_now(b));                 /* time_unix_nano = 1 */
+    wire_string(&b->wire, 0x12, (const uint8_t *)name, strnlen(name, SPAN_BYTES)); /* name = 2 */
+    b->wire.key_tag = 0x1a;                                                        /* attributes = 3 */
+    uint32_t dropped = write_attributes(&b->wire, a, n, config->event_attribute_count);
+    b->wire.key_tag = 0;
+    if (dropped)
+        wire_uint(&b->wire, 0x20, dropped); /* dropped_attributes_count = 4 */
+    wire_close(&b->wire, start);
+    if (b->wire.over)
+        take_back(b, mark, &b->head.dropped_events);
+    else
+        b->events++;
 }
 
 void span_add_event(struct span *s, const char *name, uint64_t unix_ns, const struct span_attribute *a,
                     size_t n)
 {
-    if (!s || !s->recorded)
+    if (!s)
         return;
+    struct span_body *b = pool_enter(s);
+    if (!b) {
+        span_miss(s, MISSED_EVENTS);
+        return;
+    }
+    if (b->recorded)
+        add_event(b, name, unix_ns, a, n);
+    pool_leave(b);
+}
+
+static void add_link(struct span_body *b, const struct span_context *to, const char *tracestate,
+                     size_t tracestate_len, const struct span_attribute *a, size_t n)
+{
     const struct config *config = config_get();
-    if (s->events >= config->event_count) {
-        s->head.dropped_events++;
+    if (b->links >= config->link_count) {
+        b->head.dropped_links++;
         return;
     }
-    if (!unix_ns) {
-        uint64_t now = clock_ns(CLOCK_MONOTONIC);
-        /* never before the span's start, whatever the wall clock does */
-        unix_ns = s->ended_by_clock ? clock_unix_ns(now) : s->head.start_ns + (now - s->start_mono);
-    }
-    uint8_t *mark = s->wire.p, *start = wire_open(&s->wire, EVENT_TAG);
-    wire_fixed64(&s->wire, 0x09, unix_ns);                                         /* time_unix_nano = 1 */
-    wire_string(&s->wire, 0x12, (const uint8_t *)name, strnlen(name, SPAN_BYTES)); /* name = 2 */
-    s->wire.key_tag = 0x1a;                                                        /* attributes = 3 */
-    uint32_t dropped = write_attributes(&s->wire, a, n, config->event_attribute_count);
-    s->wire.key_tag = 0;
+    uint8_t *mark = b->wire.p, *start = wire_open(&b->wire, LINK_TAG);
+    wire_bytes(&b->wire, 0x0a, to->trace_id, 16); /* trace_id = 1 */
+    wire_bytes(&b->wire, 0x12, to->span_id, 8);   /* span_id = 2 */
+    if (tracestate_len)
+        wire_string(&b->wire, 0x1a, (const uint8_t *)tracestate, tracestate_len); /* trace_state = 3 */
+    b->wire.key_tag = 0x22;                                                       /* attributes = 4 */
+    uint32_t dropped = write_attributes(&b->wire, a, n, config->link_attribute_count);
+    b->wire.key_tag = 0;
     if (dropped)
-        wire_uint(&s->wire, 0x20, dropped); /* dropped_attributes_count = 4 */
-    wire_close(&s->wire, start);
-    if (s->wire.over)
-        take_back(s, mark, &s->head.dropped_events);
+        wire_uint(&b->wire, 0x28, dropped); /* dropped_attributes_count = 5 */
+    wire_fixed32(&b->wire, 0x35, to->flags | 0x100u | (to->remote ? 0x200u : 0)); /* flags = 6 */
+    wire_close(&b->wire, start);
+    if (b->wire.over)
+        take_back(b, mark, &b->head.dropped_links);
     else
-        s->events++;
+        b->links++;
 }
 
 void span_add_link(struct span *s, const struct span_context *to, const char *tracestate,
                    size_t tracestate_len, const struct span_attribute *a, size_t n)
 {
     /* a link to nothing is recorded only where it says something (OpenTelemetry API, Link) */
-    if (!s || !s->recorded || (!to->valid && n == 0 && tracestate_len == 0))
+    if (!s || (!to->valid && n == 0 && tracestate_len == 0))
         return;
-    const struct config *config = config_get();
-    if (s->links >= config->link_count) {
-        s->head.dropped_links++;
+    struct span_body *b = pool_enter(s);
+    if (!b) {
+        span_miss(s, MISSED_LINKS);
         return;
     }
-    uint8_t *mark = s->wire.p, *start = wire_open(&s->wire, LINK_TAG);
-    wire_bytes(&s->wire, 0x0a, to->trace_id, 16); /* trace_id = 1 */
-    wire_bytes(&s->wire, 0x12, to->span_id, 8);   /* span_id = 2 */
-    if (tracestate_len)
-        wire_string(&s->wire, 0x1a, (const uint8_t *)tracestate, tracestate_len); /* trace_state = 3 */
-    s->wire.key_tag = 0x22;                                                       /* attributes = 4 */
-    uint32_t dropped = write_attributes(&s->wire, a, n, config->link_attribute_count);
-    s->wire.key_tag = 0;
-    if (dropped)
-        wire_uint(&s->wire, 0x28, dropped); /* dropped_attributes_count = 5 */
-    wire_fixed32(&s->wire, 0x35, to->flags | 0x100u | (to->remote ? 0x200u : 0)); /* flags = 6 */
-    wire_close(&s->wire, start);
-    if (s->wire.over)
-        take_back(s, mark, &s->head.dropped_links);
-    else
-        s->links++;
+    if (b->recorded)
+        add_link(b, to, tracestate, tracestate_len, a, n);
+    pool_leave(b);
 }

@@ -1,110 +1,129 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "span/current.h"
 #include "arena/requests.h"
+#include "fork/generation.h"
+#include "process.h"
 #include "span/span_internal.h"
 #include "tls.h"
 
 #include <string.h>
 
-/* The innermost that is still what it was when it was attached: another thread may have ended it. */
-static struct span *attached(void)
+/* The generation in which a request was lost sight of; 0: none was. */
+static _Atomic uint64_t untold;
+/* How many are open of which nothing is known, below the generation in which they were read. */
+static _Atomic uint64_t unseen;
+
+/* The innermost. Another thread may have ended it, and what was below it is not known then. */
+static struct span *innermost(void)
 {
-    while (tls.attached &&
-           atomic_load_explicit(&tls.attached->serial, memory_order_relaxed) != tls.attached_serial) {
-        struct span *gone = tls.attached;
-        (void)gone;
-        tls.attached = NULL; /* what was below it is not known any more */
-    }
+    if (tls.attached && !pool_look(tls.attached))
+        tls.attached = NULL;
     return tls.attached;
 }
 
 void current_attach(struct span *s)
 {
-    struct span *below = attached();
-    for (struct span *p = below; p; p = p->below)
-        if (p == s)
+    for (struct span *p = innermost(); p;) {
+        const struct span_body *b = pool_look(p);
+        if (!b || p == s)
             return;
-    s->below = below;
-    s->below_serial = tls.attached_serial;
-    tls.attached_serial = atomic_load_explicit(&s->serial, memory_order_relaxed);
-    tls.attached = s;
+        p = b->below;
+    }
+    struct span_body *b = pool_enter(s);
+    if (!b)
+        return;
+    uint64_t now = generation_now();
+    bool elsewhere = b->attached_to && b->attached_to != &tls && b->attached_generation == now;
+    if (!elsewhere) {
+        b->below = tls.attached;
+        b->attached_to = &tls;
+        b->attached_generation = now;
+    }
+    pool_leave(b);
+    if (!elsewhere)
+        tls.attached = s;
+}
+
+/* What was below s is below `above` now, or the innermost. */
+static void take_from_under(struct span *above, struct span_body *b)
+{
+    if (!above) {
+        tls.attached = b->below;
+        return;
+    }
+    struct span_body *upper = pool_enter(above);
+    if (!upper) {
+        tls.attached = NULL; /* ended this very moment by another thread */
+        return;
+    }
+    upper->below = b->below;
+    pool_leave(upper);
 }
 
 void current_detach(struct span *s)
 {
     struct span *above = NULL;
-    for (struct span *p = attached(); p; above = p, p = p->below) {
-        if (above && atomic_load_explicit(&p->serial, memory_order_relaxed) != above->below_serial) {
-            above->below = NULL;
+    for (struct span *p = innermost(); p;) {
+        struct span_body *b = pool_look(p);
+        if (!b)
+            return;
+        if (p == s) {
+            take_from_under(above, b);
+            b->attached_to = NULL;
             return;
         }
-        if (p != s)
-            continue;
-        if (above) {
-            above->below = s->below;
-            above->below_serial = s->below_serial;
-        } else {
-            tls.attached = s->below;
-            tls.attached_serial = s->below_serial;
-        }
-        return;
+        above = p;
+        p = b->below;
     }
-}
-
-static bool still_open(const struct open_request *o)
-{
-    uint32_t phase = atomic_load_explicit(&o->request->phase, memory_order_acquire);
-    return (phase == REQUEST_OPEN || phase == REQUEST_UNRECORDED) &&
-           memcmp(o->request->context.span_id, o->span_id, sizeof o->span_id) == 0;
-}
-
-static void forget_closed(void)
-{
-    uint8_t kept = 0;
-    for (uint8_t i = 0; i < tls.open_requests; i++)
-        if (still_open(&tls.open[i]))
-            tls.open[kept++] = tls.open[i];
-    tls.open_requests = kept;
 }
 
 void current_read(const struct request *r)
 {
-    if (tls.open_requests)
-        forget_closed();
-    if (tls.open_requests == OPEN_REQUESTS) {
-        tls.requests_lost = true;
-        return;
-    }
-    struct open_request *o = &tls.open[tls.open_requests];
-    o->request = r;
-    memcpy(o->trace_id, r->context.trace_id, sizeof o->trace_id);
-    memcpy(o->span_id, r->context.span_id, sizeof o->span_id);
-    o->flags = r->context.flags;
-    tls.open_requests++;
+    static _Atomic uint32_t readers;
+    while (tls.reader == 0)
+        tls.reader = atomic_fetch_add_explicit(&readers, 1, memory_order_relaxed) + 1;
+    request_read_by(process_requests(), r, tls.reader);
 }
 
-bool current_get(struct current *out)
+void current_unseen(int change)
 {
-    memset(out, 0, sizeof *out);
-    struct span *s = attached();
-    if (s) {
-        out->context = *span_get_context(s);
-        out->tracestate = span_get_tracestate(s, &out->tracestate_len);
+    uint64_t now = generation_now() << 32, was = atomic_load(&unseen), next;
+    do {
+        uint64_t count = (was ^ now) >> 32 ? 0 : (uint32_t)was;
+        next = now | (change > 0 ? count + 1 : count ? count - 1 : 0);
+    } while (!atomic_compare_exchange_weak(&unseen, &was, next));
+}
+
+static bool all_known(void)
+{
+    uint64_t now = generation_now(), hidden = atomic_load_explicit(&unseen, memory_order_relaxed);
+    return atomic_load_explicit(&untold, memory_order_relaxed) != now &&
+           ((uint32_t)hidden == 0 || hidden >> 32 != (uint32_t)now);
+}
+
+void current_untold(void)
+{
+    atomic_store_explicit(&untold, generation_now(), memory_order_relaxed);
+}
+
+/* The one open request that this thread has read. A request is over when it is answered, by whatever thread,
+ * and its entry another's: then the second search does not find it. */
+static bool only_request(struct span_context *out, char *tracestate, size_t *len)
+{
+    if (tls.reader == 0 || !all_known())
+        return false;
+    const struct request *r = request_only_one(process_requests(), tls.reader);
+    if (!r || !request_copy_context(r, out, tracestate, len))
+        return false;
+    return request_only_one(process_requests(), tls.reader) == r;
+}
+
+bool current_get(struct span_context *out, char *tracestate, size_t *len)
+{
+    struct span *s = innermost();
+    if ((s && span_get_context(s, out, tracestate, len)) || (!s && only_request(out, tracestate, len)))
         return true;
-    }
-    if (tls.open_requests == 0 || tls.requests_lost)
-        return false;
-    forget_closed();
-    if (tls.open_requests != 1)
-        return false;
-    const struct open_request *o = &tls.open[0];
-    memcpy(out->context.trace_id, o->trace_id, sizeof o->trace_id);
-    memcpy(out->context.span_id, o->span_id, sizeof o->span_id);
-    out->context.flags = o->flags;
-    out->context.valid = true;
-    out->tracestate = o->request->tracestate;
-    out->tracestate_len = o->request->tracestate_len;
-    if (out->tracestate_len > sizeof o->request->tracestate)
-        out->tracestate_len = 0;
-    return true;
+    memset(out, 0, sizeof *out);
+    *len = 0;
+    return false;
 }

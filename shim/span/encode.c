@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "span/encode.h"
+#include "wire/utf8.h"
 
 #include <string.h>
 
@@ -58,39 +59,9 @@ static void put_fixed64(struct wire *w, uint64_t v)
     w->p += 8;
 }
 
-/* How long the valid UTF-8 sequence at s is, 0 if there is none. */
-static size_t utf8_sequence(const uint8_t *s, const uint8_t *end)
-{
-    uint8_t c = *s;
-    if (c < 0x80)
-        return 1;
-    size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-    if (c < 0xc2 || c > 0xf4 || (size_t)(end - s) < n)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((c == 0xe0 && s[1] < 0xa0) || (c == 0xed && s[1] > 0x9f) || (c == 0xf0 && s[1] < 0x90) ||
-        (c == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
-static bool ascii(const uint8_t *s, size_t len)
-{
-    uint64_t bits = 0, word;
-    for (; len >= 8; s += 8, len -= 8) {
-        memcpy(&word, s, 8);
-        bits |= word;
-    }
-    while (len--)
-        bits |= *s++;
-    return (bits & UINT64_C(0x8080808080808080)) == 0;
-}
-
 static size_t utf8_size(const uint8_t *s, size_t len)
 {
-    if (ascii(s, len))
+    if (utf8_ascii(s, len))
         return len;
     size_t size = 0;
     for (const uint8_t *end = s + len; s < end;) {

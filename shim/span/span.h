@@ -2,8 +2,9 @@
  * span.h - spans made by code of the host: start, attributes, events, links, end. The public C API
  * (include/forkspan.h) is these functions under other names.
  *
- * A span is used by one thread at a time. Every function is safe in a signal handler, span_start() where it
- * is told so. NULL for a span is fine everywhere.
+ * Any thread, any signal handler (span_start() where it is told so), also on a span that another call is at:
+ * then an end takes place when that is done, and what else was wanted is left out and counted. NULL for a
+ * span and the handle of one that has ended are fine everywhere.
  */
 #ifndef FORKSPAN_SPAN_SPAN_H
 #define FORKSPAN_SPAN_SPAN_H
@@ -13,7 +14,7 @@
 enum span_kind { SPAN_INTERNAL = 1, SPAN_SERVER, SPAN_CLIENT, SPAN_PRODUCER, SPAN_CONSUMER };
 enum span_status { SPAN_STATUS_UNSET, SPAN_STATUS_OK, SPAN_STATUS_ERROR };
 
-struct span; /* from a lock-free pool in private memory */
+struct span; /* a handle: names a place in a pool, points nowhere */
 
 struct span_attribute {
     const char *key;
@@ -30,6 +31,7 @@ struct span_attribute {
 struct span_start {
     const char *name;
     enum span_kind kind;
+    bool below_current;                /* its parent is the current one, below is none */
     const struct span_context *parent; /* NULL or not valid: a root */
     const char *tracestate;            /* the parent's */
     size_t tracestate_len;
@@ -52,8 +54,8 @@ void span_add_event(struct span *s, const char *name, uint64_t unix_ns, const st
 void span_add_link(struct span *s, const struct span_context *to, const char *tracestate,
                    size_t tracestate_len, const struct span_attribute *a, size_t n);
 void span_set_status(struct span *s, enum span_status status, const char *description);
-const struct span_context *span_get_context(const struct span *s);
-const char *span_get_tracestate(const struct span *s, size_t *len);
+/* Its context and trace state (TRACESTATE_MAX bytes at most); false, and nothing, when it has ended. */
+bool span_get_context(const struct span *s, struct span_context *out, char *tracestate, size_t *len);
 /* Ends the span at unix_ns (0: now) and queues it; the handle is gone. In a child, a span of the parent's is
  * dropped. */
 void span_end_at(struct span *s, uint64_t unix_ns);

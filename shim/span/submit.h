@@ -10,10 +10,8 @@
 
 #define SUBMIT_MAX (64u * 1024u)
 
-/* Spans in an ExportTraceServiceRequest; -1 where it is not one as far as its outer three levels tell. What
- * passes is sent as it is: protobuf messages concatenate, and one that is broken would spoil its batch. */
-long submit_spans(const uint8_t *p, size_t len);
-/* Queues it. False: not one, too long or no room. Ordinary context. */
+/* Queues an ExportTraceServiceRequest, to be sent as it is: protobuf messages concatenate. False: not one
+ * (wire/otlp.h), too long, or no room (counted). Ordinary context. */
 bool submit_request(const uint8_t *p, size_t len);
 
 #endif

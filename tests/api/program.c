@@ -241,7 +241,7 @@ static int absent(void)
     forkspan_attach(s);
     forkspan_detach(s);
     bool any = forkspan_enabled() || s || forkspan_context_of(s, &c) || forkspan_current(&c) ||
-               forkspan_inject(&c, traceparent) || forkspan_submit("", 0) || forkspan_flush(1);
+               forkspan_inject(&c, traceparent) || forkspan_submit("", 0) || !forkspan_flush(1);
     forkspan_end(s);
     printf("extract %d\n",
            forkspan_extract("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", NULL, &c));

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * proto.h - reading protobuf's wire form, a field at a time. Nothing is trusted; nothing is read twice.
+ */
+#ifndef FORKSPAN_WIRE_PROTO_H
+#define FORKSPAN_WIRE_PROTO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum proto_wire { PROTO_VARINT = 0, PROTO_FIXED64 = 1, PROTO_BYTES = 2, PROTO_FIXED32 = 5 };
+
+struct proto_field {
+    uint32_t number;
+    enum proto_wire wire;
+    const uint8_t *p; /* its bytes; of a varint, none */
+    size_t len;
+};
+
+static inline bool proto_varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
+{
+    *out = 0;
+    for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
+        uint8_t b = *(*p)++;
+        *out |= (uint64_t)(b & 0x7f) << shift;
+        if (b < 0x80)
+            return true;
+    }
+    return false;
+}
+
+/* The field at *p, which moves behind it; false where there is none. Groups are none (proto3 has none). */
+static inline bool proto_next(const uint8_t **p, const uint8_t *end, struct proto_field *f)
+{
+    uint64_t key, n = 0;
+    if (!proto_varint(p, end, &key) || key >> 3 == 0 || key >> 3 > 0x1fffffff)
+        return false;
+    *f = (struct proto_field){.number = (uint32_t)(key >> 3), .wire = (enum proto_wire)(key & 7)};
+    switch (key & 7) {
+    case PROTO_VARINT:
+        return proto_varint(p, end, &n);
+    case PROTO_FIXED64:
+        n = 8;
+        break;
+    case PROTO_FIXED32:
+        n = 4;
+        break;
+    case PROTO_BYTES:
+        if (!proto_varint(p, end, &n))
+            return false;
+        break;
+    default:
+        return false;
+    }
+    if (n > (uint64_t)(end - *p))
+        return false;
+    f->p = *p;
+    f->len = (size_t)n;
+    *p += n;
+    return true;
+}
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * utf8.h - what is valid UTF-8 (RFC 3629).
+ */
+#ifndef FORKSPAN_WIRE_UTF8_H
+#define FORKSPAN_WIRE_UTF8_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* How long the valid sequence at s is, 0 if there is none. s < end. */
+static inline size_t utf8_sequence(const uint8_t *s, const uint8_t *end)
+{
+    uint8_t c = *s;
+    if (c < 0x80)
+        return 1;
+    size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+    if (c < 0xc2 || c > 0xf4 || (size_t)(end - s) < n)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((c == 0xe0 && s[1] < 0xa0) || (c == 0xed && s[1] > 0x9f) || (c == 0xf0 && s[1] < 0x90) ||
+        (c == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+static inline bool utf8_ascii(const uint8_t *s, size_t len)
+{
+    uint64_t bits = 0, word;
+    for (; len >= 8; s += 8, len -= 8) {
+        memcpy(&word, s, 8);
+        bits |= word;
+    }
+    while (len--)
+        bits |= *s++;
+    return (bits & UINT64_C(0x8080808080808080)) == 0;
+}
+
+static inline bool utf8_valid(const uint8_t *s, size_t len)
+{
+    if (utf8_ascii(s, len))
+        return true;
+    for (const uint8_t *end = s + len; s < end;) {
+        size_t n = utf8_sequence(s, end);
+        if (n == 0)
+            return false;
+        s += n;
+    }
+    return true;
+}
+
+#endif
