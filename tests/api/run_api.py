@@ -1,54 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The C API as a program sees it, as TAP: run_api.py PROGRAM PRELOAD. What is sent is read from the JSON lines."""
 import collections
-import json
 import os
 import struct
 import subprocess
 import sys
 import tempfile
 
-program, preload = sys.argv[1:3]
+from harness import Tap, by_name, run, values
+
+program = sys.argv[1]
 rounds = int(os.environ.get("FORKSPAN_API_ROUNDS", "300"))
-failed = number = 0
-
-
-def check(good, name, why=""):
-    global failed, number
-    number += 1
-    print(f"{'ok' if good else 'not ok'} {number} - {name}", flush=True)
-    if not good:
-        failed += 1
-        print("\n".join(f"# {line}" for line in str(why).splitlines()[:30]), flush=True)
-    return good
-
-
-def run(*arguments, **more):
-    """Exit code, standard output, spans (each with its resource and scope)."""
-    with tempfile.TemporaryDirectory() as folder:
-        lines = os.path.join(folder, "lines")
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FORKSPAN_"))}
-        env.update(LD_PRELOAD=preload, OTEL_TRACES_EXPORTER="otlp/stdout", FORKSPAN_FILE=lines, OTEL_SERVICE_NAME="api", **more)
-        done = subprocess.run([program, *map(str, arguments)], env=env, capture_output=True, text=True, timeout=120)
-        spans = []
-        if os.path.exists(lines):
-            for line in open(lines, encoding="utf-8"):
-                for rs in json.loads(line)["resourceSpans"]:
-                    for ss in rs["scopeSpans"]:
-                        for span in ss["spans"]:
-                            spans.append(dict(span, scope=ss.get("scope", {}).get("name"),
-                                              resource=values(rs.get("resource", {}))))
-        if done.returncode:
-            print(f"# {arguments}: exit code {done.returncode}: {done.stderr[-1500:]}")
-        return done.returncode, done.stdout, spans
-
-
-def values(holder):
-    return {a["key"]: next(iter(a["value"].values())) for a in holder.get("attributes", [])}
-
-
-def by_name(spans):
-    return {span["name"]: span for span in spans}
+tap = Tap()
+check = tap.check
 
 
 def fields():
@@ -164,10 +128,4 @@ plain = subprocess.run([program, "absent"], env={k: v for k, v in os.environ.ite
 check(plain.returncode == 0 and plain.stdout == "extract 0\n", "without the preload every function does nothing", plain)
 code, out, spans = run("absent", OTEL_SDK_DISABLED="true")
 check(code == 0 and out == "extract 1\n" and not spans, "with OTEL_SDK_DISABLED only propagation is left", out)
-for part in (fields, limits, threads, handler, forks, server, submit):
-    try:
-        part()
-    except Exception as error:  # a span that is not there
-        check(False, f"{part.__name__} runs", repr(error))
-print(f"1..{number}")
-sys.exit(1 if failed else 0)
+tap.end((fields, limits, threads, handler, forks, server, submit))
