@@ -41,7 +41,8 @@ static struct {
 
 /* The generation in which `self` holds: a raw fork's child finds another one. 0: nothing is set up. */
 static _Atomic uint64_t ready;
-static _Atomic bool off; /* disabled, or no memory */
+static _Atomic bool off;  /* disabled, or no memory */
+static _Atomic bool made; /* the arena is there */
 static _Atomic uint64_t
     claiming; /* who sets up: its thread block's address below its generation; 0: nobody */
 static _Atomic uint32_t
@@ -59,7 +60,7 @@ static bool only_thread(void)
 
 bool process_has_arena(void)
 {
-    return self.arena.header != NULL;
+    return atomic_load(&made);
 }
 
 uint32_t process_fork_wait_ms(void)
@@ -93,7 +94,7 @@ static void early_log(void *ctx, int level, const char *line)
 /* The arena exists after this, or tracing is off. Ordinary context. */
 static bool have_arena(void)
 {
-    if (self.arena.header)
+    if (atomic_load(&made))
         return true;
     if (atomic_load(&off))
         return false;
@@ -103,6 +104,7 @@ static bool have_arena(void)
         atomic_store(&off, true);
         return false;
     }
+    atomic_store(&made, true);
     return true;
 }
 
@@ -189,7 +191,7 @@ static bool claim_turn(uint64_t now, bool signal_safe_only)
 static bool set_up(bool serving, bool signal_safe_only)
 {
     uint64_t now = generation_now();
-    if (atomic_load(&off) || (!self.arena.header && signal_safe_only))
+    if (atomic_load(&off) || (!atomic_load(&made) && signal_safe_only))
         return false;
     if (!claim_turn(now, signal_safe_only))
         return false;
@@ -349,7 +351,7 @@ void process_eager(void)
 
 void process_exit(void)
 {
-    if (!self.arena.header || atomic_load(&off) || process_in_vfork_child())
+    if (!atomic_load(&made) || atomic_load(&off) || process_in_vfork_child())
         return;
     uint64_t now = generation_now();
     if (atomic_load(&generation_of_self) != 0 && atomic_load(&generation_of_self) != (uint32_t)now)

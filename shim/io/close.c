@@ -37,7 +37,7 @@ void *syscall_next_function;
 void syscall_resolve(void)
 {
     int saved = errno;
-    syscall_next_function = dlsym(RTLD_NEXT, "syscall");
+    __atomic_store_n(&syscall_next_function, dlsym(RTLD_NEXT, "syscall"), __ATOMIC_RELAXED); /* two at once */
     errno = saved;
 }
 

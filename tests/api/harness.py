@@ -35,7 +35,9 @@ def run(*arguments, **more):
     with tempfile.TemporaryDirectory() as folder:
         lines = os.path.join(folder, "lines")
         env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FORKSPAN_"))}
-        env.update(LD_PRELOAD=preload, OTEL_TRACES_EXPORTER="otlp/stdout", FORKSPAN_FILE=lines, OTEL_SERVICE_NAME="api", **more)
+        if preload != "inside":  # the program, which is the library
+            env["LD_PRELOAD"] = preload
+        env.update(OTEL_TRACES_EXPORTER="otlp/stdout", FORKSPAN_FILE=lines, OTEL_SERVICE_NAME="api", **more)
         done = subprocess.run([sys.argv[1], *map(str, arguments)], env=env, capture_output=True, text=True, timeout=120)
         spans = []
         if os.path.exists(lines):
@@ -45,6 +47,9 @@ def run(*arguments, **more):
                         for span in ss["spans"]:
                             spans.append(dict(span, scope=ss.get("scope", {}).get("name"),
                                               resource=values(rs.get("resource", {}))))
+        if "ThreadSanitizer" in done.stderr:
+            print("\n".join(f"# {line}" for line in done.stderr.splitlines()[:60]))
+            return "data race", done.stdout, spans
         if done.returncode:
             print(f"# {arguments}: exit code {done.returncode}: {done.stderr[-1500:]}")
         return done.returncode, done.stdout, spans

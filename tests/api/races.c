@@ -300,12 +300,29 @@ static int over(void)
     return forkspan_flush(20000) ? 0 : 2;
 }
 
+/* ------------------------------------------------------------------ a race, to show that one is found */
+
+static unsigned counted;
+
+static void *count_unguarded(void *arg)
+{
+    (void)arg;
+    pthread_barrier_wait(&together);
+    for (int i = 0; i < 1000; i++)
+        counted++;
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
     rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 100;
     if (strcmp(what, "first") == 0)
         return first();
+    if (strcmp(what, "control") == 0) {
+        eight(count_unguarded);
+        return 0;
+    }
     if (!forkspan_enabled())
         die("not under forkspan");
     if (strcmp(what, "threads") == 0)
