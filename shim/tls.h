@@ -17,7 +17,7 @@ struct thread_state {
     bool own;            /* a thread of ours */
     bool python_hooks; /* PyOS_BeforeFork has run in this thread, what comes after it has not (fork/python.c)
                         */
-    uint32_t reader;       /* number of this thread among those that have read requests, 0: it has not */
+    uint32_t reader;   /* number of this thread among those that have read requests, 0: it has not */
     struct span *attached; /* the innermost span attached to it */
 };
 extern _Thread_local struct thread_state tls __attribute__((tls_model("initial-exec")));

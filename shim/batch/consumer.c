@@ -6,7 +6,6 @@
 #include "clock.h"
 #include "log.h"
 #include "wire/otlp.h"
-#include "wire/proto.h"
 
 #include <linux/futex.h>
 #include <stdatomic.h>
@@ -39,22 +38,6 @@ static bool buffer_room(struct consumer *c, size_t need)
     return true;
 }
 
-/* A private copy of a record: is it a Span as far as its outer fields tell? A wrong one would spoil its whole
- * batch at the receiver. */
-static bool record_sound(const uint8_t *p, size_t len)
-{
-    enum { SPANS = 2, LAST_FIELD_OF_SPAN = 16 };
-    const uint8_t *end = p + len;
-    struct proto_field f;
-    if (!proto_next(&p, end, &f) || f.number != SPANS || f.wire != PROTO_BYTES || p != end)
-        return false;
-    p = f.p;
-    while (p < end)
-        if (!proto_next(&p, end, &f) || f.number > LAST_FIELD_OF_SPAN)
-            return false;
-    return true;
-}
-
 struct batch {
     size_t used; /* bytes of the buffer */
     size_t scope_begin[RING_SCOPES], scope_len[RING_SCOPES];
@@ -82,8 +65,11 @@ static bool collect_scope(struct consumer *c, struct slot *s, const struct seale
         if (!buffer_room(c, b->used + record.len))
             return false;
         memcpy(c->buffer + b->used, record.bytes, record.len);
+        /* Any process of the tree can write there, and one wrong field spoils its whole batch at the
+         * receiver.
+         */
         long spans = scope == RING_SCOPE_RAW ? otlp_spans(c->buffer + b->used, record.len)
-                                             : (long)record_sound(c->buffer + b->used, record.len);
+                                             : (long)otlp_span_record(c->buffer + b->used, record.len);
         if (spans <= 0) {
             b->corrupt++;
             continue;

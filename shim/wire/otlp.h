@@ -4,6 +4,7 @@
 #ifndef FORKSPAN_WIRE_OTLP_H
 #define FORKSPAN_WIRE_OTLP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,5 +12,7 @@
  * of its own wire type, ids of their lengths, strings of valid UTF-8. A receiver refuses a whole batch for
  * one field. Fields that a later protocol may have are left alone. */
 long otlp_spans(const uint8_t *p, size_t len);
+/* The same of one Span, with the tag and the length it has in a ScopeSpans. */
+bool otlp_span_record(const uint8_t *p, size_t len);
 
 #endif

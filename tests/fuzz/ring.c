@@ -13,8 +13,8 @@
 #include "futex.h"
 #include "log.h"
 #include "process.h"
-#include "span/submit.h"
 #include "tls.h"
+#include "wire/otlp.h"
 
 #include <linux/futex.h>
 #include <stdatomic.h>
@@ -78,7 +78,7 @@ static void check_spans(const uint8_t *p, size_t len, uint32_t n)
         *w++ = (uint8_t)v;
     }
     memcpy(w, p, len);
-    if (submit_spans(message, (size_t)(w - message) + len) != (long)n)
+    if (otlp_spans(message, (size_t)(w - message) + len) != (long)n)
         abort();
     free(message);
 }
@@ -96,7 +96,7 @@ static void take_batch(struct exporter *e, const struct exporter_batch *b, uint6
         n += b->scopes[i].n_spans;
     }
     if (b->raw_len) {
-        long raw = submit_spans(b->raw, b->raw_len);
+        long raw = otlp_spans(b->raw, b->raw_len);
         if (raw <= 0)
             abort();
         n += (uint32_t)raw;
