@@ -36,6 +36,13 @@ transparent() {
     tap transparency "$python" tests/servers/transparent.py --forkspan "$command"
 }
 
+c_api() {
+    local spans
+    have_product "C API" && servers_python || return 0
+    spans=$([[ $long ]] && echo 20000 || echo 1000)
+    tap "C API" "$python" tests/api/property.py build-test/tests/api/api_play "$preload" --spans "$spans"
+}
+
 decode() {
     have_product "decoder" && servers_python || return 0
     tap decoder "$python" tests/export/decode.py --forkspan "$command" --requests "$([[ $long ]] && echo 2000 || echo 200)"

@@ -37,7 +37,8 @@ def run(*arguments, **more):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FORKSPAN_"))}
         if preload != "inside":  # the program, which is the library
             env["LD_PRELOAD"] = preload
-        env.update(OTEL_TRACES_EXPORTER="otlp/stdout", FORKSPAN_FILE=lines, OTEL_SERVICE_NAME="api", **more)
+        env.update(OTEL_TRACES_EXPORTER="otlp/stdout", FORKSPAN_FILE=lines, OTEL_SERVICE_NAME="api")
+        env.update(more)
         done = subprocess.run([sys.argv[1], *map(str, arguments)], env=env, capture_output=True, text=True, timeout=120)
         spans = []
         if os.path.exists(lines):

@@ -183,10 +183,66 @@ static void work(const char *name)
     forkspan_end(forkspan_start(name, FORKSPAN_INTERNAL, NULL));
 }
 
+static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+enum { MANY = 20 };
+static int many_conn[MANY];
+
+static void *answer_all_but_one(void *arg)
+{
+    (void)arg;
+    for (int i = 1; i < MANY; i++)
+        tell(many_conn[i], ok);
+    work("in the answering thread");
+    return NULL;
+}
+
+/* One thread reads many requests, another answers them: the reader knows which is the only one left. */
+static int many(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, MANY) ||
+        getsockname(listener, (struct sockaddr *)&address, &len))
+        die("listen");
+    for (int round = 0; round < 2; round++) {
+        int client[MANY];
+        char text[80];
+        for (int i = 0; i < MANY; i++) {
+            client[i] = socket(AF_INET, SOCK_STREAM, 0);
+            if (connect(client[i], (struct sockaddr *)&address, len))
+                die("connect");
+            many_conn[i] = accept(listener, NULL, NULL);
+            snprintf(text, sizeof text, "GET /%d/%d HTTP/1.1\r\nHost: a\r\n\r\n", round, i);
+            tell(client[i], text);
+            hear(many_conn[i], "\r\n\r\n");
+        }
+        work("in many");
+        pthread_t t;
+        if (pthread_create(&t, NULL, answer_all_but_one, NULL) || pthread_join(t, NULL))
+            die("thread");
+        snprintf(text, sizeof text, "in the last of %d", round);
+        work(text);
+        tell(many_conn[0], ok);
+        work("in none");
+        /* and on a connection that is kept alive */
+        snprintf(text, sizeof text, "GET /%d/again HTTP/1.1\r\nHost: a\r\n\r\n", round);
+        tell(client[3], text);
+        hear(many_conn[3], "\r\n\r\n");
+        snprintf(text, sizeof text, "again in %d", round);
+        work(text);
+        tell(many_conn[3], ok);
+        for (int i = 0; i < MANY; i++)
+            if (close(client[i]) || close(many_conn[i]))
+                die("close");
+    }
+    return forkspan_flush(20000) ? 0 : 2;
+}
+
 /* A server on one thread, its clients in the same program: which request is current? */
 static int server(void)
 {
-    static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0), client[2], conn[2];
@@ -231,6 +287,34 @@ static int submit(const char *path)
     return forkspan_flush(5000) ? 0 : 2;
 }
 
+/* argv[2...]: files, each an ExportTraceServiceRequest or not */
+static int submits(char **path)
+{
+    static char bytes[100000];
+    for (; *path; path++) {
+        FILE *f = fopen(*path, "r");
+        size_t n = f ? fread(bytes, 1, sizeof bytes, f) : 0;
+        if (!f || fclose(f))
+            die("file");
+        printf("%d", forkspan_submit(bytes, n));
+    }
+    return forkspan_flush(20000) ? 0 : 2;
+}
+
+/* A ring that nobody empties is full at some time; what has no room is refused. */
+static int full(const char *path)
+{
+    static char bytes[100000];
+    FILE *f = fopen(path, "r");
+    size_t n = f ? fread(bytes, 1, sizeof bytes, f) : 0;
+    unsigned taken = 0, refused = 0;
+    for (unsigned i = 0; i < 3000; i++)
+        forkspan_submit(bytes, n) ? taken++ : refused++;
+    bool before = forkspan_flush(300);
+    printf("taken %u refused %u flushed %d\n", taken, refused, before);
+    return 0;
+}
+
 static int absent(void)
 {
     struct forkspan_context c;
@@ -266,6 +350,12 @@ int main(int argc, char **argv)
         return forks();
     if (strcmp(what, "server") == 0)
         return server();
+    if (strcmp(what, "many") == 0)
+        return many();
+    if (strcmp(what, "submits") == 0)
+        return submits(argv + 2);
+    if (strcmp(what, "full") == 0 && argc > 2)
+        return full(argv[2]);
     if (strcmp(what, "submit") == 0 && argc > 2)
         return submit(argv[2]);
     die("what?");

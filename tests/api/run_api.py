@@ -109,11 +109,75 @@ def delimited(number, content):
     return head + bytes([length]) + content
 
 
-def submit():
-    span = (delimited(1, bytes(range(1, 17))) + delimited(2, bytes(range(1, 9))) + delimited(5, b"submitted")
-            + b"\x39" + struct.pack("<Q", 1700000000000000000) + b"\x41" + struct.pack("<Q", 1700000001000000000))
+IDS = delimited(1, bytes(range(1, 17))) + delimited(2, bytes(range(1, 9)))
+TIMES = b"\x39" + struct.pack("<Q", 1700000000000000000) + b"\x41" + struct.pack("<Q", 1700000001000000000)
+
+
+def request_of(span):
     resource = delimited(1, delimited(1, b"service.name") + delimited(2, delimited(1, b"elsewhere")))
-    request = delimited(1, delimited(1, resource) + delimited(2, delimited(1, delimited(1, b"their.scope")) + delimited(2, span)))
+    return delimited(1, delimited(1, resource) + delimited(2, delimited(1, delimited(1, b"their.scope")) + delimited(2, span)))
+
+
+def value_in_values(depth):
+    return delimited(5, delimited(1, value_in_values(depth - 1))) if depth else delimited(1, b"deep")
+
+
+def submits():
+    """What a receiver would refuse, with all else that is in the batch."""
+    good = IDS + delimited(5, b"good") + TIMES
+    attribute = delimited(9, delimited(1, b"k") + delimited(2, value_in_values(5)))
+    several = request_of(good) + request_of(good + attribute)
+    bad = {
+        "a name that is not UTF-8": request_of(IDS + delimited(5, b"\xff") + TIMES),
+        "a trace id of 15 bytes": request_of(delimited(1, bytes(15)) + delimited(2, bytes(8)) + TIMES),
+        "no ids": request_of(delimited(5, b"x") + TIMES),
+        "a name that is a number": request_of(IDS + b"\x28\x01"),
+        "a start that is a string": request_of(IDS + delimited(7, b"12345678")),
+        "an attribute of bad bytes": request_of(good + delimited(9, delimited(1, b"k") + delimited(2, delimited(1, b"\xc3")))),
+        "an attribute that is cut": request_of(good + delimited(9, b"\x0a\x05k")),
+        "a group": request_of(good + b"\x4b\x4c"),
+        "an event that is none": request_of(good + delimited(11, b"\x09\x01")),
+        "a link without its length": request_of(good + delimited(13, delimited(1, bytes(3)))),
+        "values in values in values": request_of(good + delimited(9, delimited(1, b"k") + delimited(2, value_in_values(60)))),
+        "a field that a request has not": request_of(good) + delimited(2, b""),
+        "no span": delimited(1, b""),
+        "over 64 KiB": request_of(good + delimited(9, delimited(1, b"k") + delimited(2, delimited(1, b"x" * 65536)))),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for content in [several, *bad.values(), request_of(good)]:
+            files.append(os.path.join(folder, str(len(files))))
+            with open(files[-1], "wb") as f:
+                f.write(content)
+        code, out, spans = run("submits", *files)
+        taken = [what for what, digit in zip(bad, out[1:]) if digit == "1"]
+        check(code == 0 and out == "1" + "0" * len(bad) + "1" and len(spans) == 3, f"{len(bad)} requests that a receiver would refuse are refused here",
+              f"{code} {out} {taken} {len(spans)}")
+        with open(files[0], "wb") as f:
+            f.write(request_of(good + delimited(9, delimited(1, b"k") + delimited(2, delimited(1, b"x" * 60000)))))
+        # a port that nobody listens on
+        code, out, _ = run("full", files[0], OTEL_TRACES_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_LOG_LEVEL="none",
+                           FORKSPAN_EXIT_FLUSH="100")
+        words = out.split()
+        check(code == 0 and 0 < int(words[1]) < 100 and int(words[1]) + int(words[3]) == 3000 and words[5] == "0",
+              "a full ring refuses, and a flush without a receiver ends in its time and says no", f"{code} {out}")
+
+
+def many():
+    code, _, spans = run("many")
+    mine = collections.defaultdict(list)
+    path = {values(x).get("url.path"): x["spanId"] for x in spans if x["scope"] == "forkspan.http"}
+    for x in spans:
+        if x["scope"] == "forkspan.api":
+            mine[x["name"]].append(x.get("parentSpanId"))
+    check(code == 0 and len(path) == 42, "many requests at once are spans", f"{code} {len(path)}")
+    check(mine["in many"] == mine["in the answering thread"] == mine["in none"] == [None, None], "of 20 open requests none is current, nor where others' are answered", dict(mine))
+    check([mine[f"in the last of {n}"] for n in (0, 1)] == [[path["/0/0"]], [path["/1/0"]]]
+          and [mine[f"again in {n}"] for n in (0, 1)] == [[path["/0/again"]], [path["/1/again"]]], "the one that is left is, and the next one", dict(mine))
+
+
+def submit():
+    request = request_of(IDS + delimited(5, b"submitted") + TIMES)
     with tempfile.NamedTemporaryFile() as f:
         f.write(request)
         f.flush()
@@ -128,4 +192,4 @@ plain = subprocess.run([program, "absent"], env={k: v for k, v in os.environ.ite
 check(plain.returncode == 0 and plain.stdout == "extract 0\n", "without the preload every function does nothing", plain)
 code, out, spans = run("absent", OTEL_SDK_DISABLED="true")
 check(code == 0 and out == "extract 1\n" and not spans, "with OTEL_SDK_DISABLED only propagation is left", out)
-tap.end((fields, limits, threads, handler, forks, server, submit))
+tap.end((fields, limits, threads, handler, forks, server, many, submit, submits))
