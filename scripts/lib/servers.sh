@@ -41,6 +41,7 @@ c_api() {
     have_product "C API" && servers_python || return 0
     spans=$([[ $long ]] && echo 20000 || echo 1000)
     tap "C API" "$python" tests/api/property.py build-test/tests/api/api_play "$preload" --spans "$spans"
+    tap "C example" "$python" tests/api/example.py "$command" "$preload"
 }
 
 decode() {
