@@ -52,6 +52,11 @@ enum flag {
 
 #define CODING_BAD 0xff
 
+enum odd {
+    ODD = 1,
+    ODD_BEHIND = 2, /* becomes so behind this head */
+};
+
 static const char version_text[] = "HTTP/1.";
 static const char chunked_text[] = "chunked";
 static const uint8_t blank[1] = {' '};
@@ -138,6 +143,16 @@ bool http1_ends_at_close(const struct http1 *p)
     return p->state == BODY_CLOSE;
 }
 
+bool http1_odd(const struct http1 *p)
+{
+    return p->odd & ODD;
+}
+
+void http1_doubt(struct http1 *p)
+{
+    p->odd |= ODD;
+}
+
 bool http1_final(const struct http1 *p)
 {
     return p->state == LOST || p->state == UPGRADED;
@@ -175,6 +190,8 @@ static bool length_element(struct http1 *p)
 {
     if (!(p->flags & DIGITS) || (p->flags & HAS_LENGTH && p->length != p->number))
         return false;
+    if (p->flags & HAS_LENGTH)
+        p->odd |= ODD;
     p->length = p->number;
     p->number = 0;
     p->flags = (uint8_t)((p->flags | HAS_LENGTH) & ~(DIGITS | DIGITS_OVER));
@@ -248,7 +265,11 @@ static enum state after_head(struct http1 *p)
         if (p->kind == HTTP1_REQ_HEAD || p->status == 204 || p->status == 304)
             return END;
     }
+    if (p->odd & ODD_BEHIND)
+        p->odd = ODD;
     if (p->flags & HAS_CODING) {
+        if (p->flags & HAS_LENGTH || !(p->flags & CHUNKED) || p->minor == 0)
+            p->odd |= ODD;
         p->number = 0;
         p->flags = (uint8_t)(p->flags & ~(DIGITS | DIGITS_OVER));
         return p->flags & CHUNKED ? CHUNK_SIZE : BODY_CLOSE;
@@ -452,6 +473,7 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
         case LINE_START:
             if (c == ' ' || c == '\t') {
                 /* a folded line: the value goes on behind a blank */
+                p->odd |= ODD;
                 if (p->flags & VALUE_OPEN) {
                     p->state = VALUE_BLANK;
                     if (is_framing(p)) {
@@ -479,6 +501,7 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
                     p->state = HEAD_LF;
                     break;
                 }
+                p->odd |= ODD;
                 p->state = HEAD_DONE;
                 return HTTP1_HEAD_END;
             }
@@ -491,16 +514,34 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
             take(in, 1);
             p->state = HEAD_DONE;
             return HTTP1_HEAD_END;
-        case NAME:
+        case NAME: {
+            size_t n = 0, len = p->name_len;
+            while (n < in->len && in->p[n] != ':' && in->p[n] != '\n') {
+                c = in->p[n++];
+                if (c < ' ')
+                    p->odd |= ODD;
+                if (len < HTTP1_NAME_ROOM)
+                    p->name[len++] = c == '\t' ? ' ' : lower(c);
+            }
+            p->name_len = (uint8_t)len;
+            take(in, n);
+            if (in->len == 0)
+                break;
+            c = *in->p;
             take(in, 1);
             if (c == '\n') {
+                p->odd |= ODD;
                 p->state = LINE_START; /* a line without a colon: let pass */
-            } else if (c == ':') {
-                while (p->name_len && p->name_len < HTTP1_NAME_ROOM && p->name[p->name_len - 1] == ' ')
+            } else {
+                while (p->name_len && p->name_len < HTTP1_NAME_ROOM && p->name[p->name_len - 1] == ' ') {
                     p->name_len--;
+                    p->odd |= ODD;
+                }
                 p->field = p->name_len < HTTP1_NAME_ROOM ? field_of(p->name, p->name_len) : HTTP1_FIELD_OTHER;
                 if (p->field == HTTP1_FIELD_OTHER || p->field == HTTP1_CONNECTION ||
                     p->field == HTTP1_UPGRADE) {
+                    if (p->field == HTTP1_UPGRADE)
+                        p->odd |= ODD_BEHIND;
                     p->state = SKIP_LINE;
                     break;
                 }
@@ -510,10 +551,9 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
                 if (p->field == HTTP1_TRANSFER_ENCODING)
                     p->flags |= HAS_CODING;
                 p->state = VALUE_BLANK;
-            } else if (p->name_len < HTTP1_NAME_ROOM) {
-                p->name[p->name_len++] = c == '\t' ? ' ' : lower(c);
             }
             break;
+        }
         case VALUE_BLANK:
             if (c == ' ' || c == '\t')
                 take(in, 1);
@@ -534,7 +574,9 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
                 p->state = LINE_START;
                 break;
             }
-            /* A bare CR within a value counts as a blank (RFC 9112, 2.2). */
+            /* A bare CR within a value counts as a blank (RFC 9112, 2.2). To Python's http.server it ends a
+             * line. */
+            p->odd |= ODD;
             p->state = VALUE;
             if (is_framing(p)) {
                 if (!framing_value(p, blank, 1))
@@ -548,7 +590,13 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
         case TRAILER_REST:
         case CHUNK_EXTENSION: {
             const uint8_t *lf = memchr(in->p, '\n', in->len);
-            take(in, lf ? (size_t)(lf - in->p) + 1 : in->len);
+            size_t n = lf ? (size_t)(lf - in->p) : in->len;
+            if (p->state == SKIP_LINE && !(p->flags & IS_RESPONSE)) {
+                const uint8_t *cr = memchr(in->p, '\r', n);
+                if (cr && cr + 1 != in->p + n)
+                    p->odd |= ODD;
+            }
+            take(in, lf ? n + 1 : n);
             if (!lf)
                 break;
             if (p->state == SKIP_LINE)
@@ -586,6 +634,8 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
             p->state = c == '\r' ? CHUNK_SIZE_LF : CHUNK_EXTENSION;
             if (c == '\r')
                 take(in, 1);
+            else
+                p->odd |= ODD;
             break;
         }
         case CHUNK_SIZE_LF:
@@ -596,17 +646,20 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
             break;
         case CHUNK_END:
         case CHUNK_LF:
-            if (c == '\n')
+            if (c == '\n') {
+                p->odd |= p->state == CHUNK_END ? ODD : 0;
                 p->state = CHUNK_SIZE;
-            else if (c == '\r' && p->state == CHUNK_END)
+            } else if (c == '\r' && p->state == CHUNK_END) {
                 p->state = CHUNK_LF;
-            else
+            } else {
                 return lost(p, in);
+            }
             take(in, 1);
             break;
         case TRAILER:
             if (c == '\r' || c == '\n') {
                 take(in, 1);
+                p->odd |= c == '\n' ? ODD : 0;
                 p->state = c == '\r' ? TRAILER_LF : END;
             } else {
                 p->state = TRAILER_REST;

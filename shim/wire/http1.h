@@ -74,6 +74,7 @@ struct http1 {
     uint8_t count; /* bytes matched of whatever is matched now */
     uint8_t coding;
     uint8_t name_len;
+    uint8_t odd;
     uint8_t name[HTTP1_NAME_ROOM];
 };
 
@@ -96,6 +97,12 @@ void http1_skip_body(struct http1 *p, uint64_t n);
 bool http1_idle(const struct http1 *p);
 /* In a body that the end of the connection ends. */
 bool http1_ends_at_close(const struct http1 *p);
+/* Another reader of the same bytes could see the messages begin elsewhere: a length beside a coding, two
+ * lengths, a coding that is not chunked, lines that end in LF alone or are folded or have no proper name, an
+ * upgrade asked for. Told of all messages before the one at hand; stays. */
+bool http1_odd(const struct http1 *p);
+/* Says the same for a reason that the caller knows. */
+void http1_doubt(struct http1 *p);
 /* NOT_HTTP or UPGRADED was returned. */
 bool http1_final(const struct http1 *p);
 
