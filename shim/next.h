@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -30,13 +31,18 @@ ssize_t __send(int, const void *, size_t, int);
     X(recv, ssize_t, (int, void *, size_t, int))                                                             \
     X(recvfrom, ssize_t, (int, void *, size_t, int, struct sockaddr *, socklen_t *))                         \
     X(recvmsg, ssize_t, (int, struct msghdr *, int))                                                         \
+    X(recvmmsg, int, (int, struct mmsghdr *, unsigned, int, struct timespec *))                              \
     X(readv, ssize_t, (int, const struct iovec *, int))                                                      \
     X(sendto, ssize_t, (int, const void *, size_t, int, const struct sockaddr *, socklen_t))                 \
     X(sendmsg, ssize_t, (int, const struct msghdr *, int))                                                   \
+    X(sendmmsg, int, (int, struct mmsghdr *, unsigned, int))                                                 \
     X(writev, ssize_t, (int, const struct iovec *, int))                                                     \
     X(sendfile, ssize_t, (int, int, off_t *, size_t))                                                        \
     X(sendfile64, ssize_t, (int, int, off64_t *, size_t))                                                    \
+    X(splice, ssize_t, (int, off64_t *, int, off64_t *, size_t, unsigned))                                   \
+    X(fdopen, FILE *, (int, const char *))                                                                   \
     X(shutdown, int, (int, int))                                                                             \
+    X(dup, int, (int))                                                                                       \
     X(dup2, int, (int, int))                                                                                 \
     X(dup3, int, (int, int, int))                                                                            \
     X(close_range, int, (unsigned, unsigned, int))                                                           \

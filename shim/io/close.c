@@ -10,7 +10,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/close_range.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static __attribute__((noinline)) int watched_close(int fd)
@@ -49,23 +51,6 @@ EXPORT int shutdown(int fd, int how)
     return rc;
 }
 
-EXPORT int dup2(int from, int to)
-{
-    int rc = NEXT(dup2)(from, to);
-    /* after it: the number stays taken, and a call that fails has closed nothing */
-    if (rc >= 0 && from != to && connection_close_watched(to))
-        connection_gone(to);
-    return rc;
-}
-
-EXPORT int dup3(int from, int to, int flags)
-{
-    int rc = NEXT(dup3)(from, to, flags);
-    if (rc >= 0 && connection_close_watched(to))
-        connection_gone(to);
-    return rc;
-}
-
 EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
     next_close_range_fn next = NEXT(close_range);
@@ -82,6 +67,13 @@ EXPORT void closefrom(int first)
 {
     connection_gone_range(first < 0 ? 0 : (unsigned)first, ~0u);
     next_closefrom_fn next = NEXT(closefrom);
-    if (next)
+    if (next) {
         next(first);
+        return;
+    }
+    /* glibc before 2.34; somebody looked the name up and found ours */
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        for (rlim_t fd = first < 0 ? 0 : (rlim_t)first; fd < limit.rlim_cur && fd <= INT_MAX; fd++)
+            __close((int)fd);
 }

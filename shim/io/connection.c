@@ -185,6 +185,12 @@ static void try_finish(struct connection *c)
         connection_give_back(c);
 }
 
+static void entry_clear(uint32_t fd, struct connection *c)
+{
+    if (fd < atomic_load(&connection_length))
+        atomic_compare_exchange_strong(&connection_entries[fd], &c, CONNECTION_NONE);
+}
+
 void connection_end(struct connection *c, enum connection_ending why)
 {
     uint32_t live = CONNECTION_LIVE;
@@ -193,10 +199,9 @@ void connection_end(struct connection *c, enum connection_ending why)
     if (why == CONNECTION_UNSURE)
         process_count(COUNT_UNSURE, 1);
     if (why != CONNECTION_CLOSED) {
-        int fd = atomic_load(&c->fd);
-        struct connection *self = c;
-        if ((uint32_t)fd < atomic_load(&connection_length))
-            atomic_compare_exchange_strong(&connection_entries[fd], &self, CONNECTION_NONE);
+        uint64_t fds = atomic_load(&c->fds);
+        entry_clear((uint32_t)(fds >> 32), c);
+        entry_clear((uint32_t)fds, c);
     }
     try_finish(c);
 }
@@ -215,19 +220,45 @@ void connection_leave(struct connection *c, enum half half)
         try_finish(c);
 }
 
-/* Enters a half for the bytes of fd; false where there is nothing to do (any more). */
-static bool enter(struct connection *c, int fd, enum half half)
+#define FDS(first, second) ((uint64_t)(uint32_t)(first) << 32 | (uint32_t)(second))
+
+static bool has_fd(struct connection *c, int fd)
+{
+    uint64_t fds = atomic_load(&c->fds);
+    return (uint32_t)(fds >> 32) == (uint32_t)fd || (uint32_t)fds == (uint32_t)fd;
+}
+
+/* Enters a half for the bytes of fd; false where there is nothing to do (any more), or another is in it: that
+ * makes the connection unsure where `bytes` go by. */
+static bool enter(struct connection *c, int fd, enum half half, bool bytes)
 {
     uint64_t now = generation_now();
     bool stale = false;
     if (!owner_take(c, half, now, &stale)) {
-        connection_end(c, CONNECTION_UNSURE);
+        if (bytes)
+            connection_end(c, CONNECTION_UNSURE);
         return false;
     }
-    if (refresh(c, now, stale) && atomic_load(&c->ending) == CONNECTION_LIVE && atomic_load(&c->fd) == fd)
+    if (refresh(c, now, stale) && atomic_load(&c->ending) == CONNECTION_LIVE && has_fd(c, fd))
         return true;
     connection_leave(c, half);
     return false;
+}
+
+/* fd is a number of c no more; true: it was the last. */
+static bool fd_drop(struct connection *c, int fd)
+{
+    uint64_t fds = atomic_load(&c->fds), want;
+    do {
+        uint32_t first = (uint32_t)(fds >> 32), second = (uint32_t)fds;
+        if (first == (uint32_t)fd)
+            want = FDS(second, CONNECTION_NO_FD);
+        else if (second == (uint32_t)fd)
+            want = FDS(first, CONNECTION_NO_FD);
+        else
+            return false;
+    } while (!atomic_compare_exchange_weak(&c->fds, &fds, want));
+    return want == FDS(CONNECTION_NO_FD, CONNECTION_NO_FD);
 }
 
 /* ------------------------------------------------------------------ fds */
@@ -275,13 +306,16 @@ static struct connection *connection_new(int fd, const struct sockaddr *peer, so
     atomic_store_explicit(&c->owner[1], 0, memory_order_relaxed);
     atomic_store_explicit(&c->generation, generation_now(), memory_order_relaxed);
     atomic_store_explicit(&c->fault, FAULT_NONE, memory_order_relaxed);
-    atomic_store_explicit(&c->fd, fd, memory_order_relaxed);
+    atomic_store_explicit(&c->fds, FDS(fd, CONNECTION_NO_FD), memory_order_relaxed);
+    atomic_store_explicit(&c->peeked, 0, memory_order_relaxed);
+    atomic_store_explicit(&c->passed_on, false, memory_order_relaxed);
     http1_init_request(&c->request);
     http1_init_response(&c->response);
     c->current = NULL;
     c->handed_over = c->value_begun = c->value_ignored = false;
     c->method_len = c->traceparent_len = c->traceparents = 0;
     c->answering = c->status_told = false;
+    c->head_at = c->traceparent_at = NULL;
     c->last_sent_ns = 0;
     atomic_store_explicit(&c->request_final, false, memory_order_relaxed);
     atomic_store_explicit(&c->put, 0, memory_order_relaxed);
@@ -297,7 +331,7 @@ static void entry_set(int fd, struct connection *c)
     while (high <= (uint32_t)fd && !atomic_compare_exchange_weak(&table_high, &high, (uint32_t)fd + 1))
         ;
     struct connection *old = atomic_exchange(&connection_entries[fd], c);
-    if ((uintptr_t)old > (uintptr_t)CONNECTION_NONE)
+    if ((uintptr_t)old > (uintptr_t)CONNECTION_NONE && old != c && fd_drop(old, fd))
         connection_end(old, CONNECTION_CLOSED); /* it was closed in a way that we do not see */
 }
 
@@ -332,6 +366,51 @@ void connection_arrived(int fd)
     errno = saved;
 }
 
+void connection_passed_on(int fd)
+{
+    struct connection *c = connection_of(fd);
+    if ((uintptr_t)c > (uintptr_t)CONNECTION_NONE && !process_in_vfork_child())
+        atomic_store_explicit(&c->passed_on, true, memory_order_relaxed);
+}
+
+void connection_duplicated(int from, int to)
+{
+    struct connection *c = connection_of(from);
+    if (!in_table(to) || process_in_vfork_child())
+        return;
+    int saved = errno;
+    if ((uintptr_t)c <= (uintptr_t)CONNECTION_NONE) {
+        /* Not looked at yet, or of no interest; the first bytes of either tell. */
+        if (connection_of(to))
+            entry_set(to, NULL);
+    } else {
+        uint64_t fds = FDS(from, CONNECTION_NO_FD);
+        if (atomic_compare_exchange_strong(&c->fds, &fds, FDS(from, to))) {
+            entry_set(to, c);
+            if (atomic_load(&c->ending) != CONNECTION_LIVE)
+                entry_clear((uint32_t)to, c); /* it ended meanwhile, and did not see this number */
+        } else if (has_fd(c, from)) {
+            entry_set(to, CONNECTION_NONE);
+            bool ours = atomic_load(&c->generation) == generation_now();
+            connection_end(c, ours ? CONNECTION_UNSURE : CONNECTION_DONE);
+        }
+    }
+    errno = saved;
+}
+
+void connection_blind(int fd)
+{
+    struct connection *c = connection_of(fd);
+    if (c == CONNECTION_NONE || process_in_vfork_child())
+        return;
+    int saved = errno;
+    if (c)
+        connection_end(c, CONNECTION_DONE);
+    else
+        entry_set(fd, CONNECTION_NONE);
+    errno = saved;
+}
+
 void connection_gone(int fd)
 {
     struct connection *c = connection_of(fd);
@@ -342,7 +421,7 @@ void connection_gone(int fd)
         /* A vfork child may do this, too: the entry is then found out anew. */
         atomic_compare_exchange_strong(&connection_entries[fd], &c, NULL);
     } else if (!process_in_vfork_child() &&
-               atomic_compare_exchange_strong(&connection_entries[fd], &c, NULL)) {
+               atomic_compare_exchange_strong(&connection_entries[fd], &c, NULL) && fd_drop(c, fd)) {
         connection_end(c, CONNECTION_CLOSED);
     }
     errno = saved;
@@ -396,13 +475,24 @@ static void fault_of(struct connection *c, int error)
         fault_set(c, FAULT_TIMEOUT);
 }
 
-static void feed(struct connection *c, const struct iovec *iov, int n, size_t bytes,
-                 void (*with)(struct connection *, const uint8_t *, size_t))
+/* `n` bytes have left the stream. */
+static void looked_at_no_more(struct connection *c, size_t n)
+{
+    uint32_t peeked = atomic_load_explicit(&c->peeked, memory_order_relaxed);
+    if (__builtin_expect(peeked != 0, 0))
+        atomic_store_explicit(&c->peeked, peeked > n ? peeked - (uint32_t)n : 0, memory_order_relaxed);
+}
+
+static void feed(struct connection *c, const struct iovec *iov, int n, size_t bytes, enum half half)
 {
     for (int i = 0; i < n && bytes; i++) {
         size_t part = iov[i].iov_len < bytes ? iov[i].iov_len : bytes;
-        if (part)
-            with(c, iov[i].iov_base, part);
+        if (half == HALF_RESPONSE) {
+            http_response_bytes(c, iov[i].iov_base, part);
+        } else {
+            http_request_bytes(c, iov[i].iov_base, part);
+            looked_at_no_more(c, part);
+        }
         bytes -= part;
     }
 }
@@ -420,8 +510,8 @@ void connection_read(int fd, const struct iovec *iov, int n, ssize_t got)
         c = NULL;
     }
     if (c && got > 0) {
-        if (enter(c, fd, HALF_REQUEST)) {
-            feed(c, iov, n, (size_t)got, http_request_bytes);
+        if (enter(c, fd, HALF_REQUEST, true)) {
+            feed(c, iov, n, (size_t)got, HALF_REQUEST);
             connection_leave(c, HALF_REQUEST);
         }
     } else if (c && got == 0) {
@@ -433,6 +523,23 @@ void connection_read(int fd, const struct iovec *iov, int n, ssize_t got)
     errno = saved;
 }
 
+void connection_peeked(int fd, const struct iovec *iov, int n, ssize_t got)
+{
+    struct connection *c = connection_of(fd);
+    if (c == CONNECTION_NONE || got <= 0 || n <= 0)
+        return;
+    int saved = errno;
+    if (!c)
+        c = classify(fd, iov, got);
+    if (c && !process_own_thread() && !process_in_vfork_child()) {
+        uint32_t now = atomic_load_explicit(&c->peeked, memory_order_relaxed);
+        uint32_t want = got < INT32_MAX ? (uint32_t)got : INT32_MAX;
+        while (now < want && !atomic_compare_exchange_weak(&c->peeked, &now, want))
+            ;
+    }
+    errno = saved;
+}
+
 /* The connection of fd, where its bytes are to be looked at. */
 static struct connection *traced(int fd)
 {
@@ -440,6 +547,22 @@ static struct connection *traced(int fd)
     if ((uintptr_t)c <= (uintptr_t)CONNECTION_NONE || process_own_thread() || process_in_vfork_child())
         return NULL;
     return c;
+}
+
+void connection_read_unseen(int fd, ssize_t got)
+{
+    if (got <= 0)
+        return;
+    int saved = errno;
+    struct connection *c = connection_of(fd);
+    if (!c) {
+        connection_blind(fd); /* its beginning is not known */
+    } else if ((c = traced(fd)) && enter(c, fd, HALF_REQUEST, true)) {
+        http_request_unseen(c, (size_t)got);
+        looked_at_no_more(c, (size_t)got);
+        connection_leave(c, HALF_REQUEST);
+    }
+    errno = saved;
 }
 
 void connection_write_ahead(int fd, const void *p, size_t len)
@@ -455,8 +578,8 @@ void connection_written(int fd, const struct iovec *iov, int n, ssize_t sent)
     struct connection *c = traced(fd);
     if (c && sent < 0) {
         fault_of(c, saved);
-    } else if (c && sent > 0 && enter(c, fd, HALF_RESPONSE)) {
-        feed(c, iov, n, (size_t)sent, http_response_bytes);
+    } else if (c && sent > 0 && enter(c, fd, HALF_RESPONSE, true)) {
+        feed(c, iov, n, (size_t)sent, HALF_RESPONSE);
         connection_leave(c, HALF_RESPONSE);
     }
     errno = saved;
@@ -468,7 +591,7 @@ void connection_written_unseen(int fd, ssize_t sent)
     struct connection *c = traced(fd);
     if (c && sent < 0) {
         fault_of(c, saved);
-    } else if (c && sent > 0 && enter(c, fd, HALF_RESPONSE)) {
+    } else if (c && sent > 0 && enter(c, fd, HALF_RESPONSE, true)) {
         http_response_unseen(c, (size_t)sent);
         connection_leave(c, HALF_RESPONSE);
     }
@@ -479,7 +602,7 @@ void connection_shut(int fd)
 {
     int saved = errno;
     struct connection *c = traced(fd);
-    if (c && enter(c, fd, HALF_RESPONSE)) {
+    if (c && enter(c, fd, HALF_RESPONSE, false)) {
         http_response_shut(c);
         connection_leave(c, HALF_RESPONSE);
     }

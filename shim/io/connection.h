@@ -24,6 +24,7 @@
 
 #define CONNECTION_PENDING 16u
 #define CONNECTION_NONE ((struct connection *)1)
+#define CONNECTION_NO_FD UINT32_MAX
 
 enum half { HALF_REQUEST, HALF_RESPONSE };
 
@@ -31,7 +32,7 @@ enum connection_ending {
     CONNECTION_LIVE,
     CONNECTION_CLOSED, /* the host closed it: what is pending ends with an error */
     CONNECTION_DONE,   /* nothing more to trace in it (not HTTP, upgraded) */
-    CONNECTION_UNSURE, /* two threads in one half: what is pending is forgotten */
+    CONNECTION_UNSURE, /* two threads in one half, or more fds than two: what is pending is forgotten */
     CONNECTION_FREE,
 };
 
@@ -50,7 +51,9 @@ struct connection {
     _Atomic uint32_t fault;
     _Atomic uint32_t next_free;
     uint32_t index;
-    _Atomic int fd;
+    _Atomic uint64_t fds;    /* its fd << 32 | a second one made by dup, or CONNECTION_NO_FD */
+    _Atomic uint32_t peeked; /* so many of the bytes to come were looked at before (MSG_PEEK) */
+    _Atomic bool passed_on;  /* sent to another process, which may answer what was asked here */
 
     /* The request half's. */
     struct http1 request;
@@ -60,6 +63,9 @@ struct connection {
     uint8_t method_len, traceparent_len, traceparents;
     char method[8];
     char traceparent[64];
+    /* Of the buffer at hand, NULL outside of it: */
+    uint8_t *head_at;        /* where the head begins, if it begins in it */
+    uint8_t *traceparent_at; /* where the value begins, if it is whole in it */
 
     /* The response half's. */
     struct http1 response;
@@ -91,6 +97,11 @@ static inline struct connection *connection_of(int fd)
     struct connection *_Atomic *entries = atomic_load_explicit(&connection_entries, memory_order_relaxed);
     return atomic_load_explicit(&entries[fd], memory_order_acquire);
 }
+/* Something is, or was, tracked in this process. */
+static inline bool connection_any(void)
+{
+    return atomic_load_explicit(&connection_length, memory_order_acquire) != 0;
+}
 /* Bytes read from fd may be of interest: a connection, or not yet known. */
 static inline bool connection_read_watched(int fd)
 {
@@ -113,18 +124,30 @@ static inline bool connection_close_watched(int fd)
 void connection_accepted(int fd, const struct sockaddr *peer, socklen_t len);
 /* fd came over a socket: whatever is known of its number is old. */
 void connection_arrived(int fd);
+/* fd was sent over a socket: what it was asked may be answered elsewhere. */
+void connection_passed_on(int fd);
+/* `to` is a duplicate of `from`, a new number or one closed for it. A connection of two fds lasts until both
+ * are closed; of a third its tracing ends. */
+void connection_duplicated(int from, int to);
+/* From now on its bytes go by unseen (a stdio stream is opened on it): its tracing ends. */
+void connection_blind(int fd);
 /* fd is about to be closed, or has been closed by dup2. Call before the real close: the number may be
  * another's right after it. */
 void connection_gone(int fd);
 void connection_gone_range(unsigned first, unsigned last);
 
 /* The real call returned `got` bytes in the buffers (or an error: got < 0, errno). Only for calls that took
- * the bytes out of the stream (no MSG_PEEK) and filled the buffers (no MSG_TRUNC). */
+ * the bytes out of the stream (no MSG_PEEK) and filled the buffers (no MSG_TRUNC). May put the request's own
+ * span id into the traceparent among these bytes (http_span.c, nest). */
 void connection_read(int fd, const struct iovec *iov, int n, ssize_t got);
+/* So many bytes are in the buffers, and still in the stream. */
+void connection_peeked(int fd, const struct iovec *iov, int n, ssize_t got);
+/* So many bytes were taken out of the stream, and nobody saw them (splice, MSG_TRUNC). */
+void connection_read_unseen(int fd, ssize_t got);
 /* Before a write: looks at no more than 16 bytes, and only where a status line is due. */
 void connection_write_ahead(int fd, const void *p, size_t len);
 void connection_written(int fd, const struct iovec *iov, int n, ssize_t sent);
-/* sendfile sent so many bytes. */
+/* sendfile or splice sent so many bytes. */
 void connection_written_unseen(int fd, ssize_t sent);
 /* shutdown(fd, SHUT_WR or SHUT_RDWR) succeeded. */
 void connection_shut(int fd);

@@ -13,6 +13,7 @@
 #include "arena/ring.h"
 #include "clock.h"
 #include "io/address.h"
+#include "io/nest.h"
 #include "process.h"
 #include "span/current.h"
 #include "span/encode.h"
@@ -146,6 +147,8 @@ static void value_bytes(struct connection *c, const struct http1_slice *s)
     case HTTP1_TRACEPARENT: {
         if (c->traceparents)
             break;
+        /* A value in several pieces is no 55 bytes in a row. */
+        c->traceparent_at = c->head_at && c->traceparent_len == 0 ? (uint8_t *)(uintptr_t)s->p : NULL;
         size_t free_room = sizeof c->traceparent - c->traceparent_len;
         size_t n = s->len < free_room ? s->len : free_room;
         memcpy(c->traceparent + c->traceparent_len, s->p, n);
@@ -281,8 +284,18 @@ static bool request_decide(struct connection *c, struct request *r)
     return sampled;
 }
 
-/* The head is complete, or answered before it is: the request goes to the response half. */
-static void request_hand_over(struct connection *c)
+/* What the application reads makes it a child of this request. Only where that is certain: of the client's
+ * parent it would be a sibling at worst, of a wrong one it would be nonsense. */
+static void nest(struct connection *c, const struct request *r, const uint8_t *head_end)
+{
+    if (config_get()->propagate && r->has_parent && c->traceparents == 1 && c->traceparent_at &&
+        !http1_odd(&c->request) && atomic_load_explicit(&c->ending, memory_order_relaxed) == CONNECTION_LIVE)
+        nest_replace(c->head_at, (size_t)(head_end - c->head_at), c->traceparent_at, &r->context);
+}
+
+/* The head is complete and ends at head_end, or is answered before it is (NULL): the request goes to the
+ * response half. */
+static void request_hand_over(struct connection *c, const uint8_t *head_end)
 {
     struct request *r = c->current;
     c->current = NULL;
@@ -298,8 +311,11 @@ static void request_hand_over(struct connection *c)
     }
     if (r) {
         bool recorded = request_decide(c, r);
-        if (recorded)
+        if (recorded) {
             process_count(COUNT_STARTED, 1);
+            if (head_end)
+                nest(c, r, head_end);
+        }
         current_read(r);
         atomic_store_explicit(&r->phase, recorded ? REQUEST_OPEN : REQUEST_UNRECORDED, memory_order_release);
     } else {
@@ -325,9 +341,11 @@ static void request_final(struct connection *c)
     done_if_drained(c);
 }
 
-void http_request_bytes(struct connection *c, const uint8_t *p, size_t n)
+void http_request_bytes(struct connection *c, uint8_t *p, size_t n)
 {
     struct http1_slice in = {p, n}, out;
+    c->head_at = c->traceparent_at =
+        NULL; /* a head that began in an earlier buffer is not whole in this one */
     if (atomic_load_explicit(&c->request_final, memory_order_relaxed))
         return;
     for (;;) {
@@ -342,6 +360,10 @@ void http_request_bytes(struct connection *c, const uint8_t *p, size_t n)
             return;
         case HTTP1_START:
             request_begins(c);
+            c->traceparent_at = NULL;
+            c->head_at = (size_t)(in.p - p) >= atomic_load_explicit(&c->peeked, memory_order_relaxed)
+                             ? p + (in.p - p)
+                             : NULL;
             break;
         case HTTP1_METHOD:
             for (size_t i = 0; i < out.len && c->method_len < sizeof c->method; i++)
@@ -371,7 +393,9 @@ void http_request_bytes(struct connection *c, const uint8_t *p, size_t n)
             break;
         case HTTP1_HEAD_END:
             if (!c->handed_over)
-                request_hand_over(c);
+                request_hand_over(c, in.p);
+            if (kind_of(c) == HTTP1_REQ_CONNECT)
+                http1_doubt(&c->request); /* what follows is a tunnel's, perhaps */
             if (atomic_load_explicit(&c->request_final, memory_order_relaxed)) {
                 done_if_drained(c);
                 return;
@@ -382,6 +406,12 @@ void http_request_bytes(struct connection *c, const uint8_t *p, size_t n)
             break;
         }
     }
+}
+
+void http_request_unseen(struct connection *c, size_t n)
+{
+    http1_skip_body(&c->request, n);
+    http_request_bytes(c, NULL, 0);
 }
 
 bool http_looks_like_request(const uint8_t *p, size_t n)
@@ -709,7 +739,7 @@ static void response_begins(struct connection *c)
     c->answering = false;
     if (!oldest(c) && !atomic_load(&c->request_final) && connection_try(c, HALF_REQUEST)) {
         if (c->current && c->current->flags & REQUEST_TARGET_DONE)
-            request_hand_over(c);
+            request_hand_over(c, NULL);
         connection_leave(c, HALF_REQUEST);
     }
     uintptr_t word = oldest(c);
@@ -835,7 +865,10 @@ void http_connection_closed(struct connection *c)
         if (r && !c->status_told)
             atomic_store_explicit(&r->status, 0,
                                   memory_order_relaxed); /* told ahead of a write that failed */
-        request_finish(r, now, fault_type(c, c->answering));
+        if (!c->answering && atomic_load_explicit(&c->passed_on, memory_order_relaxed))
+            request_release(process_requests(), r); /* whoever has it now answers it */
+        else
+            request_finish(r, now, fault_type(c, c->answering));
         c->answering = c->status_told = false;
     }
     request_drop(c);

@@ -10,8 +10,12 @@
 #include "config/config.h"
 #include "io/connection.h"
 
-/* Request half: bytes read. */
-void http_request_bytes(struct connection *c, const uint8_t *p, size_t n);
+/* Request half: bytes read, where the application will find them. Of these bytes only the span id and the
+ * flags of a traceparent are ever written (FORKSPAN_PROPAGATE, nest.h), and only where the whole head is in
+ * this one buffer, was not looked at before, is followed by nobody else, and its span is recorded. */
+void http_request_bytes(struct connection *c, uint8_t *p, size_t n);
+/* Request half: bytes of it that nobody saw. */
+void http_request_unseen(struct connection *c, size_t n);
 /* Response half: bytes written. */
 void http_response_bytes(struct connection *c, const uint8_t *p, size_t n);
 /* Response half: bytes written that nobody saw. */

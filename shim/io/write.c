@@ -66,12 +66,52 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
     return sent;
 }
 
+/* Connections may leave this way. */
+static __attribute__((noinline)) void fds_leave(const struct msghdr *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)(uintptr_t)m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(0))
+            continue;
+        const unsigned char *p = CMSG_DATA(c);
+        for (size_t left = c->cmsg_len - CMSG_LEN(0); left >= sizeof(int);
+             left -= sizeof(int), p += sizeof(int)) {
+            int fd;
+            __builtin_memcpy(&fd, p, sizeof fd);
+            connection_passed_on(fd);
+        }
+    }
+}
+
+/* Of a call that failed nothing is looked at: `m` may be why. */
+static void message_left(int fd, const struct msghdr *m, ssize_t sent, int flags)
+{
+    if (sent >= 0 && m->msg_controllen)
+        fds_leave(m);
+    if (!(flags & MSG_OOB) && connection_write_watched(fd))
+        connection_written(fd, sent < 0 ? NULL : m->msg_iov, sent < 0 ? 0 : (int)m->msg_iovlen, sent);
+}
+
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
-    if (flags & MSG_OOB || !connection_write_watched(fd))
+    if (!connection_any())
         return NEXT(sendmsg)(fd, m, flags);
-    ahead(fd, m->msg_iov, m->msg_iovlen);
+    if (!(flags & MSG_OOB) && connection_write_watched(fd))
+        ahead(fd, m->msg_iov, m->msg_iovlen);
     ssize_t sent = NEXT(sendmsg)(fd, m, flags);
-    connection_written(fd, m->msg_iov, (int)m->msg_iovlen, sent);
+    message_left(fd, m, sent, flags);
+    return sent;
+}
+
+EXPORT int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
+{
+    if (!connection_any())
+        return NEXT(sendmmsg)(fd, v, n, flags);
+    if (n && !(flags & MSG_OOB) && connection_write_watched(fd))
+        ahead(fd, v->msg_hdr.msg_iov, v->msg_hdr.msg_iovlen);
+    int sent = NEXT(sendmmsg)(fd, v, n, flags);
+    for (int i = 0; i < sent; i++)
+        message_left(fd, &v[i].msg_hdr, (ssize_t)v[i].msg_len, flags);
+    if (sent < 0)
+        message_left(fd, NULL, -1, flags);
     return sent;
 }

@@ -419,3 +419,163 @@ Test(connection, forwarded)
         }
     }
 }
+
+/* Two numbers of one connection: it lasts until both are closed, whatever the order, and its bytes count by
+ * either. */
+Test(connection, duplicates)
+{
+    for (int first = 5; first <= 6; first++) {
+        n_caught = 0;
+        harness_accept(5);
+        harness_read(5, GET);
+        connection_duplicated(5, 6);
+        cr_assert_eq(connection_of(6), connection_of(5));
+        connection_gone(first);
+        cr_assert_null(connection_of(first));
+        cr_assert_eq(n_caught, 0, "the other one is open");
+        int other = 11 - first;
+        harness_write(other, OK);
+        cr_assert_eq(n_caught, 1);
+        cr_assert_eq(caught[0].status, 0);
+        harness_read(other, GET);
+        connection_duplicated(other, first); /* there is room for a second again */
+        harness_write(first, OK);
+        cr_assert_eq(n_caught, 2);
+        harness_read(first, GET);
+        connection_gone(5);
+        connection_gone(6);
+        cr_assert_eq(n_caught, 3);
+        cr_assert_str_eq(attribute(&caught[2], "error.type"), "no_response");
+        cr_assert_eq(harness_requests_open(), 0);
+    }
+    cr_assert_eq(test_counters[COUNT_UNSURE], 0);
+}
+
+Test(connection, more_duplicates_than_are_followed)
+{
+    harness_accept(5);
+    harness_read(5, GET);
+    connection_duplicated(5, 6);
+    connection_duplicated(6, 7);
+    for (int fd = 5; fd < 8; fd++)
+        cr_assert_eq(connection_of(fd), CONNECTION_NONE);
+    cr_assert_eq(test_counters[COUNT_UNSURE], 1);
+    cr_assert_eq(harness_requests_open(), 0);
+    for (int fd = 5; fd < 8; fd++)
+        connection_gone(fd);
+    cr_assert_eq(n_caught, 0);
+    harness_accept(6);
+    harness_read(6, GET);
+    harness_write(6, OK);
+    cr_assert_eq(n_caught, 1);
+}
+
+Test(connection, a_number_that_was_anothers)
+{
+    harness_accept(5);
+    harness_accept(6);
+    harness_read(6, GET);
+    connection_duplicated(5, 6); /* closed in a way that we do not see */
+    cr_assert_eq(n_caught, 1);
+    cr_assert_eq(connection_of(6), connection_of(5));
+    harness_accept(5); /* and so was this one */
+    harness_read(6, GET);
+    harness_write(6, OK);
+    cr_assert_eq(n_caught, 2);
+    connection_gone(5);
+    connection_gone(6);
+    harness_accept(5);
+    harness_read(5, "\x01");
+    cr_assert_eq(connection_of(5), CONNECTION_NONE);
+    connection_duplicated(8, 5); /* of a file: what comes over its number is found out anew */
+    cr_assert_null(connection_of(5));
+}
+
+static void child_duplicates(void)
+{
+    /* as inetd's child, or one that becomes a CGI script */
+    for (int fd = 10; fd < 13; fd++)
+        connection_duplicated(5, fd);
+    CHILD(test_counters[COUNT_UNSURE] == 0);
+    CHILD(n_caught == 0);
+}
+
+Test(connection, duplicates_in_a_child)
+{
+    harness_accept(5);
+    harness_read(5, GET);
+    cr_assert_eq(in_child(child_duplicates), 0);
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 1);
+}
+
+Test(connection, blind)
+{
+    harness_accept(5);
+    harness_read(5, GET);
+    connection_blind(5);
+    cr_assert_eq(connection_of(5), CONNECTION_NONE);
+    cr_assert_eq(harness_requests_open(), 0);
+    connection_gone(5);
+    connection_arrived(5);
+    connection_blind(5);
+    cr_assert_eq(connection_of(5), CONNECTION_NONE);
+    cr_assert_eq(n_caught, 0);
+}
+
+/* Who sent the connection away does not know how its request ended; who answered it first does. */
+Test(connection, passed_on)
+{
+    harness_accept(5);
+    harness_read(5, GET);
+    connection_passed_on(5);
+    connection_gone(5);
+    cr_assert_eq(n_caught, 0);
+    cr_assert_eq(harness_requests_open(), 0);
+    harness_accept(5);
+    harness_read(5, GET);
+    connection_passed_on(5);
+    harness_write(5, OK);
+    connection_gone(5);
+    cr_assert_eq(n_caught, 1);
+}
+
+/* Bytes taken out of the stream unseen are a body's, or the stream is lost. */
+Test(connection, read_unseen)
+{
+    harness_accept(5);
+    harness_read(5, "POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n0123456789");
+    connection_read_unseen(5, 60);
+    connection_read_unseen(5, -1);
+    connection_read_unseen(5, 0);
+    connection_read_unseen(5, 30);
+    harness_read(5, GET);
+    harness_write(5, OK OK);
+    cr_assert_eq(n_caught, 2);
+    harness_read(5, GET);
+    connection_read_unseen(5, 1);
+    cr_assert_neq(connection_of(5), CONNECTION_NONE, "one answer is still to come");
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 3);
+    cr_assert_eq(connection_of(5), CONNECTION_NONE);
+    connection_gone(5);
+    connection_arrived(5);
+    connection_read_unseen(5, 10);
+    cr_assert_eq(connection_of(5), CONNECTION_NONE);
+    cr_assert_eq(test_counters[COUNT_UNSURE], 0);
+}
+
+/* shutdown carries no bytes: beside a write of another thread, or in a signal handler, it makes nothing
+ * unsure. */
+Test(connection, shutdown_beside_a_write)
+{
+    harness_accept(5);
+    harness_read(5, GET);
+    struct connection *c = connection_of(5);
+    cr_assert(connection_try(c, HALF_RESPONSE));
+    connection_shut(5);
+    connection_leave(c, HALF_RESPONSE);
+    cr_assert_eq(test_counters[COUNT_UNSURE], 0);
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 1);
+}
