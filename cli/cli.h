@@ -10,6 +10,7 @@
 enum { EXIT_REFUSED = 2, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
 
 #define LIBRARY_NAME "libforkspan.so"
+#define EXPORTER_NAME "forkspan-exporter.so"
 
 /* One line on standard error, begun with "forkspan: ". */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -18,8 +19,14 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int run_main(int argc, char **argv);
 void run_help(FILE *to);
 
+/* export.c */
+int export_main(int argc, char **argv);
+void export_help(FILE *to);
+
 /* find.c */
 
+/* find_exporter returns the path of forkspan-exporter.so, malloc'd; NULL where there is none. */
+char *find_exporter(void);
 /* find_library returns the absolute path of the preload, malloc'd; NULL after a complaint. */
 char *find_library(void);
 /* find_python returns the folder of the sitecustomize for --python that belongs to |library|, malloc'd; NULL

@@ -53,16 +53,24 @@ static char *library_in(const char *directory, const char *below)
     return library;
 }
 
+/* The folder this command is in. */
+static bool own_folder(char folder[PATH_MAX])
+{
+    ssize_t length = readlink("/proc/self/exe", folder, PATH_MAX - 1);
+    if (length <= 0)
+        return false;
+    folder[length] = 0;
+    *strrchr(folder, '/') = 0;
+    return true;
+}
+
 static char *library_beside_us(void)
 {
     /* A build tree, a tree installed under a moved prefix, and one folder with everything in it. */
     static const char *const places[] = {".", "../shim", "../" FORKSPAN_LIBDIR_BELOW_PREFIX, "../lib"};
     char self[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length <= 0)
+    if (!own_folder(self))
         return NULL;
-    self[length] = 0;
-    *strrchr(self, '/') = 0;
     char *library = NULL;
     for (size_t i = 0; !library && i < sizeof places / sizeof *places; i++)
         library = library_in(self, places[i]);
@@ -114,6 +122,25 @@ char *find_python(const char *library)
         }
     }
     return NULL;
+}
+
+char *find_exporter(void)
+{
+    /* As library_beside_us, and where it was installed. */
+    static const char *const places[] = {"..", "../" FORKSPAN_LIBDIR_BELOW_PREFIX, "../lib", "."};
+    char self[PATH_MAX], *found = NULL;
+    if (own_folder(self))
+        for (size_t i = 0; !found && i < sizeof places / sizeof *places; i++)
+            /* a build tree calls the folder after what is in it */
+            if (asprintf(&found, "%s/%s/%s/" EXPORTER_NAME, self, places[i], i ? "forkspan" : "exporter") <
+                    0 ||
+                !is_file(found)) {
+                free(found);
+                found = NULL;
+            }
+    if (!found && is_file(FORKSPAN_LIBDIR "/forkspan/" EXPORTER_NAME))
+        found = strdup(FORKSPAN_LIBDIR "/forkspan/" EXPORTER_NAME);
+    return found;
 }
 
 /* Whether execve would take it, as far as modes tell. */

@@ -14,6 +14,7 @@ static const struct subcommand {
     const char *line;
 } subcommands[] = {
     {"run", run_main, run_help, "run a program and trace the requests it serves"},
+    {"export", export_main, export_help, "send what a server left unsent"},
 };
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
 

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 ssize_t __read(int, void *, size_t);
 ssize_t __write(int, const void *, size_t);
@@ -25,6 +26,11 @@ ssize_t __send(int, const void *, size_t, int);
     X(fork, pid_t, (void))                                                                                   \
     X(_Fork, pid_t, (void))                                                                                  \
     X(clone, int, (int (*)(void *), void *, int, void *, ...))                                               \
+    X(execvp, int, (const char *, char *const *))                                                            \
+    X(execvpe, int, (const char *, char *const *, char *const *))                                            \
+    X(fexecve, int, (int, char *const *, char *const *))                                                     \
+    X(wait4, pid_t, (pid_t, int *, int, struct rusage *))                                                    \
+    X(waitid, int, (idtype_t, id_t, siginfo_t *, int))                                                       \
     X(listen, int, (int, int))                                                                               \
     X(accept, int, (int, struct sockaddr *, socklen_t *))                                                    \
     X(accept4, int, (int, struct sockaddr *, socklen_t *, int))                                              \

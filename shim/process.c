@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "process.h"
-#include "arena/arena.h"
 #include "arena/requests.h"
 #include "arena/slot.h"
 #include "arena/sweep.h"
 #include "batch/loader.h"
+#include "batch/oneshot.h"
 #include "batch/queue.h"
 #include "batch/thread.h"
 #include "clock.h"
@@ -16,6 +16,7 @@
 #include "log.h"
 #include "next.h"
 #include "process_fork.h"
+#include "process_self.h"
 #include "tls.h"
 
 #include <sched.h>
@@ -25,29 +26,15 @@
 
 _Thread_local struct thread_state tls;
 
-/* This process. Written under `claiming`, and by the child handler, where there is one thread. */
-static struct {
-    struct arena arena;
-    const struct config *config;
-    struct slot *_Atomic slot; /* through the alias; NULL: none claimed */
-    struct ring *_Atomic ring; /* through the alias */
-    uint32_t index;
-    _Atomic bool listens;
-    _Atomic bool served;        /* it may have a thread */
-    _Atomic bool no_thread;     /* born behind libc's back among other threads */
-    _Atomic uint64_t oldest_ns; /* when the first span not known to be exported was queued (C API without
-                                   serving) */
-} self;
+struct process_self self;
 
 /* The generation in which `self` holds: a raw fork's child finds another one. 0: nothing is set up. */
 static _Atomic uint64_t ready;
-static _Atomic bool off;  /* disabled, or no memory */
 static _Atomic bool made; /* the arena is there */
 static _Atomic uint64_t
     claiming; /* who sets up: its thread block's address below its generation; 0: nobody */
 static _Atomic uint32_t
-    woken_at; /* number of the ring's head when the thread was last told of a full batch */
-static _Atomic uint32_t generation_of_self = 0;
+    woken_at;                   /* number of the ring's head when the thread was last told of a full batch */
 static _Atomic bool thread_due; /* to be started at the next place that is no signal handler */
 static _Atomic uint64_t uncounted[COUNTERS];
 
@@ -96,21 +83,26 @@ static bool have_arena(void)
 {
     if (atomic_load(&made))
         return true;
-    if (atomic_load(&off))
+    if (atomic_load(&self.off))
         return false;
     self.config = config_get();
     if (self.config->disabled || self.config->exporter.kind == EXPORTER_NONE ||
         !arena_make(&self.arena, self.config)) {
-        atomic_store(&off, true);
+        atomic_store(&self.off, true);
         return false;
     }
+    oneshot_prepare(&self.arena, self.config);
+    atomic_store(&self.generation, (uint32_t)generation_now());
     atomic_store(&made, true);
     return true;
 }
 
 void process_listens(void)
 {
-    if (atomic_load(&off) || !have_arena() || self.listens)
+    if (atomic_load(&self.off) || !have_arena())
+        return;
+    self.answers_for = true;
+    if (self.listens)
         return;
     self.listens = true;
     next_resolve_all();
@@ -125,15 +117,15 @@ void process_listens(void)
 void process_forks(void)
 {
     static _Atomic bool looked;
-    if (self.arena.header || atomic_exchange(&looked, true) || atomic_load(&off) || !inherited_listener())
+    if (atomic_load(&made) || atomic_exchange(&looked, true) || atomic_load(&self.off) ||
+        !inherited_listener())
         return;
     process_listens();
 }
 
-/* Claims the slot of this process. System calls only: also in a signal handler. */
-static bool claim(void)
+bool process_claim(void)
 {
-    int i = slot_claim(&self.arena);
+    int i = slot_claim(&self.arena, false);
     if (i < 0) {
         /* tried again at the next connection or span: a consumer has been told */
         process_count(COUNT_NO_ROOM, 1);
@@ -191,15 +183,14 @@ static bool claim_turn(uint64_t now, bool signal_safe_only)
 static bool set_up(bool serving, bool signal_safe_only)
 {
     uint64_t now = generation_now();
-    if (atomic_load(&off) || (!atomic_load(&made) && signal_safe_only))
-        return false;
-    if (!claim_turn(now, signal_safe_only))
+    if (atomic_load(&self.off) || (!atomic_load(&made) && signal_safe_only) ||
+        !claim_turn(now, signal_safe_only))
         return false;
     bool ok = have_arena();
-    if (ok && atomic_load(&generation_of_self) != 0 && atomic_load(&generation_of_self) != (uint32_t)now)
+    if (ok && atomic_load(&self.generation) != 0 && atomic_load(&self.generation) != (uint32_t)now)
         raw_child();
-    atomic_store(&generation_of_self, (uint32_t)now);
-    ok = ok && (self.slot || claim());
+    atomic_store(&self.generation, (uint32_t)now);
+    ok = ok && (self.slot || process_claim());
     if (ok) {
         self.served |= serving;
         bool wants = self.served && !self.no_thread && !thread_running();
@@ -222,6 +213,21 @@ bool process_serves(bool signal_safe_only)
         (signal_safe_only || !atomic_load_explicit(&thread_due, memory_order_relaxed)))
         return true;
     return set_up(true, signal_safe_only);
+}
+
+bool process_accepts(void)
+{
+    if (atomic_load_explicit(&thread_due, memory_order_relaxed))
+        return process_serves(false);
+    if (atomic_load_explicit(&self.off, memory_order_relaxed))
+        return false;
+    if (atomic_load(&made))
+        return true;
+    if (!claim_turn(generation_now(), false))
+        return false;
+    bool ok = have_arena();
+    atomic_store(&claiming, 0);
+    return ok;
 }
 
 bool process_makes_spans(bool signal_safe_only)
@@ -275,7 +281,7 @@ bool process_flush(uint32_t timeout_ms)
             break;
         /* What another process is at, or will take because there is no thread here. */
         uint64_t me = consumer_word(self.index, atomic_load(&arena_slot(&self.arena, self.index)->epoch));
-        if (!thread_running() && !sweep_other_consumer(&self.arena, me))
+        if (!thread_running() && sweep_other_consumer(&self.arena, me) == SWEEP_NOBODY)
             return false;
         slot_pressure(&self.arena);
         futex_wait(&nothing, 0, PAUSE_NS);
@@ -326,7 +332,7 @@ void process_postfork_child(bool no_thread)
     atomic_store(&ready, 0);
     atomic_store(&claiming, 0);
     atomic_store(&thread_due, false);
-    atomic_store(&generation_of_self, (uint32_t)generation_now());
+    atomic_store(&self.generation, (uint32_t)generation_now());
     for (int c = 0; c < COUNTERS; c++)
         atomic_store(&uncounted[c], 0);
     if (self.slot) {
@@ -341,39 +347,11 @@ void process_postfork_child(bool no_thread)
     self.served = false;
     self.no_thread = no_thread;
     self.oldest_ns = 0;
+    leave_postfork_child();
 }
 
 void process_eager(void)
 {
     if (self.config && self.config->respawn_eager && self.listens)
         process_serves(false);
-}
-
-void process_exit(void)
-{
-    if (!atomic_load(&made) || atomic_load(&off) || process_in_vfork_child())
-        return;
-    uint64_t now = generation_now();
-    if (atomic_load(&generation_of_self) != 0 && atomic_load(&generation_of_self) != (uint32_t)now)
-        return; /* a raw child that never said a word to us: what it holds is its parent's */
-    uint32_t wait_ms = self.config->exit_flush_ms;
-    uint64_t me = 0;
-    if (self.slot) {
-        struct slot *s = arena_slot(&self.arena, self.index);
-        me = consumer_word(self.index, atomic_load(&s->epoch));
-        atomic_exchange(&s->leaving,
-                        1); /* withdraw, then look: of several that leave at least one sees nobody */
-    }
-    bool others = sweep_other_consumer(&self.arena, me);
-    if (!others && sweep_unsent(&self.arena) && !self.no_thread) {
-        if (!thread_running() && (self.slot || claim()))
-            thread_start(&self.arena, self.config, self.index);
-        uint64_t begin = clock_ns(CLOCK_MONOTONIC);
-        if (!thread_flush(wait_ms, true))
-            log_warn("spans were left unsent: %u ms were not enough", wait_ms);
-        uint64_t used = (clock_ns(CLOCK_MONOTONIC) - begin) / 1000000u;
-        wait_ms = used < wait_ms ? wait_ms - (uint32_t)used : 0;
-    }
-    /* Nothing of ours runs while the host's own exit handlers take its libraries apart. */
-    thread_quiesce(wait_ms);
 }

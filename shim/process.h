@@ -17,6 +17,10 @@ void process_listens(void);
  * batch thread. `signal_safe_only`: true in a place that may be a signal handler: then only what is possible
  * there. False when nothing is to be traced here. Cheap when already done (one load and compare). */
 bool process_serves(bool signal_safe_only);
+/* A connection was accepted: makes the arena, and starts a thread that is due, but does not count as serving:
+ * the connection may be a child's that is yet to be forked. False when nothing is to be traced here. Ordinary
+ * context. */
+bool process_accepts(void);
 /* For spans of the C API: as above, but does not count as serving. */
 bool process_makes_spans(bool signal_safe_only);
 /* The C API: exports all that this process has queued, by its batch thread, which is started for it. Ordinary

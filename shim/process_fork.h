@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 bool process_has_arena(void);
 /* Before a fork in a process without an arena: the first one looks for inherited sockets that listen, so that
@@ -22,6 +23,23 @@ void process_drained(void);
 void process_postfork_child(bool no_thread);
 /* RESPAWN=eager, right after fork() has returned in the child. */
 void process_eager(void);
+/* In the parent of a fork: this process may be the one that its children's spans are left to. */
+void process_postfork_parent(void);
+
+/* Around execve and its kind: where the process would leave spans that nobody sends, it starts the one-shot
+ * consumer and waits until that has attached, at most FORK_WAIT. Async-signal-safe. */
+struct process_exec {
+    void *pending; /* the thread's entry in its robust list that is not ours */
+    bool guarded;
+};
+void process_exec_before(struct process_exec *call);
+/* It failed: things go on. */
+void process_exec_failed(const struct process_exec *call);
+
+/* After a wait of the host that has reaped `pid` (0: nobody). True: a consumer of ours, which the host does
+ * not know: to be waited for anew. Else looks, at most once a second, whether somebody died and left spans
+ * that nobody sends. Async-signal-safe. */
+bool process_waited(pid_t pid);
 /* The exit rule (DESIGN, table "What happens at a fork", row exit). Also in a signal handler. */
 void process_exit(void);
 

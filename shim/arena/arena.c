@@ -26,21 +26,22 @@ static size_t pages(size_t n, size_t page)
     return (n + page - 1) / page * page;
 }
 
-static void *map_system_v(size_t size)
+static void *map_system_v(size_t size, int *id)
 {
-    int id = shmget(IPC_PRIVATE, size, IPC_CREAT | SHM_NORESERVE | 0600);
-    if (id < 0)
+    *id = shmget(IPC_PRIVATE, size, IPC_CREAT | SHM_NORESERVE | 0600);
+    if (*id < 0)
         return NULL;
-    void *p = shmat(id, NULL, 0);
+    void *p = shmat(*id, NULL, 0);
     /* Marked for removal at once: it goes with its last process, whatever kills that. */
-    shmctl(id, IPC_RMID, NULL);
+    shmctl(*id, IPC_RMID, NULL);
     return p == (void *)-1 ? NULL : p;
 }
 
-static void *map_shared(size_t size)
+static void *map_shared(size_t size, int *id)
 {
-    void *p = map_system_v(size);
+    void *p = map_system_v(size, id);
     if (!p) {
+        *id = -1;
         p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p == MAP_FAILED)
             return NULL;
@@ -63,7 +64,8 @@ bool arena_make(struct arena *a, const struct config *config)
     a->ring_off = a->requests_off + (uint32_t)pages(request_table_size(), 64);
     a->slot_size = pages(a->ring_off + ring_size(cells, a->shape.units), page);
     a->slots_off = pages(sizeof(struct arena_header), page);
-    a->slots = config->workers < 1 ? 1 : config->workers > SLOTS_MAX ? SLOTS_MAX : config->workers;
+    uint32_t workers = config->workers < 1 ? 1 : config->workers;
+    a->slots = workers > SLOTS_MAX - CONSUMER_SLOTS ? SLOTS_MAX : workers + CONSUMER_SLOTS;
 
     /* At most 1/16 of the address space the host may have: its own mappings come first. */
     struct rlimit limit;
@@ -73,7 +75,7 @@ bool arena_make(struct arena *a, const struct config *config)
 
     for (;; a->slots /= 2) {
         a->size = a->slots_off + a->slots * a->slot_size;
-        a->header = map_shared(a->size);
+        a->header = map_shared(a->size, &a->id);
         if (a->header)
             break;
         if (a->slots <= SLOTS_AT_LEAST) {
@@ -94,6 +96,58 @@ bool arena_make(struct arena *a, const struct config *config)
     h->ring_cells = cells;
     h->ring_units = a->shape.units;
     h->max_queued = a->max_queued;
-    h->maker = getuid();
+    h->maker = geteuid();
     return true;
+}
+
+/* Nothing of what the header says is used unless it is what arena_make() would have written for it. */
+static bool shape_sound(const struct arena *a, size_t segment)
+{
+    uint32_t cells = a->shape.cells, units = a->shape.units;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return cells >= 64 && cells <= 1u << 20 && (cells & (cells - 1)) == 0 && units >= 65536 / RING_UNIT &&
+           units <= 65536 * BYTES_A_SPAN / RING_UNIT && (units & (units - 1)) == 0 && a->max_queued >= 1 &&
+           a->max_queued <= cells && a->slots > CONSUMER_SLOTS && a->slots <= SLOTS_MAX &&
+           a->requests_off == pages(sizeof(struct slot), 64) &&
+           a->ring_off == a->requests_off + pages(request_table_size(), 64) &&
+           a->slot_size == pages(a->ring_off + ring_size(cells, units), page) &&
+           a->slots_off == pages(sizeof(struct arena_header), page) &&
+           a->size == a->slots_off + a->slots * a->slot_size && a->size <= segment;
+}
+
+const char *arena_attach(struct arena *a, int id)
+{
+    struct shmid_ds about;
+    void *p = shmat(id, NULL, 0);
+    if (p == (void *)-1)
+        return errno == EACCES ? "it is another user's" : "it is not there";
+    const struct arena_header *h = p;
+    const char *why = NULL;
+    if (shmctl(id, IPC_STAT, &about) != 0 || about.shm_segsz < sizeof *h || h->magic != ARENA_MAGIC)
+        why = "it is not an arena of forkspan";
+    else if (h->layout != ARENA_LAYOUT || strncmp(h->version, FORKSPAN_VERSION, sizeof h->version) != 0)
+        why = "it was made by another version of forkspan";
+    if (!why) {
+        *a = (struct arena){.header = p,
+                            .id = id,
+                            .slots = h->slots,
+                            .slot_size = h->slot_size,
+                            .slots_off = h->slots_off,
+                            .size = h->size,
+                            .requests_off = h->requests_off,
+                            .ring_off = h->ring_off,
+                            .max_queued = h->max_queued,
+                            .shape = {.cells = h->ring_cells, .units = h->ring_units}};
+        if (!shape_sound(a, about.shm_segsz))
+            why = "its header is spoilt";
+    }
+    if (why)
+        shmdt(p);
+    return why;
+}
+
+unsigned arena_mappings(const struct arena *a)
+{
+    struct shmid_ds about;
+    return a->id >= 0 && shmctl(a->id, IPC_STAT, &about) == 0 ? (unsigned)about.shm_nattch : 0;
 }

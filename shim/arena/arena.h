@@ -12,7 +12,8 @@
  * them. */
 struct arena {
     struct arena_header *header;
-    uint32_t slots;
+    int id;         /* of the System V segment; -1: anonymous, no other program can attach it */
+    uint32_t slots; /* with those of consumers */
     size_t slot_size, slots_off, size;
     uint32_t requests_off, ring_off, max_queued;
     struct ring_shape shape;
@@ -22,6 +23,12 @@ struct arena {
  * that is refused. Sized down under RLIMIT_AS. False (logged) when there is no memory at all. Ordinary
  * context, once. */
 bool arena_make(struct arena *a, const struct config *config);
+/* Attaches the arena of another process tree, for a consumer; NULL, or why not: of another version, another
+ * user's, gone, or nonsense. Every size is checked against the segment's. */
+const char *arena_attach(struct arena *a, int id);
+/* How many mappings it has; 1: the caller's only, its tree is gone. 0: not known. A consumer's question,
+ * never a worker's. */
+unsigned arena_mappings(const struct arena *a);
 
 static inline struct slot *arena_slot(const struct arena *a, uint32_t i)
 {

@@ -13,10 +13,13 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 1u
+#define ARENA_LAYOUT 2u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
+/* Slots that no server process takes: a consumer is needed most where all others are the dead's. */
+#define CONSUMER_SLOTS 2u
+#define REGISTERED_MAX 4u
 
 /* A position in a ring: number of a record (24 bits) and place of its first byte in units of 8 (40 bits).
  * Both count on for ever and wrap; only differences of them mean anything. One word, so that a producer takes
@@ -77,6 +80,8 @@ struct slot {
     _Atomic uint64_t start_time; /* of the process, /proc/PID/stat field 22 */
     _Atomic uint64_t pid_namespace;
     _Atomic uint32_t consuming; /* the slot's process has a consumer that runs */
+    _Atomic uint32_t one_shot;  /* it is a consumer and nothing else (batch/process.h) */
+    _Atomic uint32_t finish;    /* the one-shot consumer is to leave as soon as all is sent */
     _Atomic uint32_t resource_len;
     _Atomic uint32_t
         wake; /* futex word the slot's batch thread rests on: counts reasons to look at the rings */
@@ -87,6 +92,12 @@ struct slot {
         sending; /* `to` of the batch whose first byte has been sent and whose space is not free */
     _Alignas(64) _Atomic uint64_t counters[COUNTERS];
     _Alignas(64) uint8_t resource[RESOURCE_MAX];
+};
+
+/* A consumer process that may be re-parented to a process of this tree. */
+struct registered {
+    _Atomic uint64_t pid_namespace; /* 0: no entry */
+    _Atomic uint32_t pid;
 };
 
 struct arena_header {
@@ -100,6 +111,8 @@ struct arena_header {
     uint32_t requests_off, ring_off; /* in a slot */
     uint32_t ring_cells, ring_units, max_queued;
     uid_t maker;
+    _Atomic uint32_t came, left; /* futex words: count one-shot consumers that attached it, and left */
+    struct registered registered[REGISTERED_MAX];
     /* Liveness: the thread id of the slot's batch thread; FUTEX_OWNER_DIED set by the kernel when that thread
      * has ended, however it ended. 0: no thread yet. Dense, so that a scan of all touches few cache lines. */
     _Alignas(64) _Atomic uint32_t liveness[SLOTS_MAX];

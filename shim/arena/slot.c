@@ -52,10 +52,12 @@ uint64_t own_pid_namespace(void)
     return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
-int slot_claim(const struct arena *a)
+int slot_claim(const struct arena *a, bool consumer)
 {
     pid_t pid = getpid();
-    for (uint32_t i = 0; i < a->slots; i++) {
+    uint32_t n = consumer ? a->slots : a->slots - CONSUMER_SLOTS;
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t i = consumer ? n - 1 - k : k;
         struct slot *s = arena_slot(a, i);
         uint64_t free_word = SLOT_FREE;
         if (atomic_load_explicit(&s->state, memory_order_relaxed) != SLOT_FREE ||
@@ -65,6 +67,8 @@ int slot_claim(const struct arena *a)
         atomic_store(&a->header->liveness[i], 0);
         atomic_store(&s->leaving, 0);
         atomic_store(&s->consuming, 0);
+        atomic_store(&s->one_shot, consumer);
+        atomic_store(&s->finish, 0);
         atomic_store(&s->consumer, 0);
         atomic_store(&s->start_time, process_start_time(pid));
         atomic_store(&s->pid_namespace, own_pid_namespace());
@@ -77,11 +81,12 @@ int slot_claim(const struct arena *a)
         request_table_init((struct request_table *)((char *)s + a->requests_off));
         ring_init(slot_ring(a, s), a->shape.cells, a->shape.units, a->max_queued);
         atomic_store(&s->state, state_word(SLOT_LIVE, pid));
-        if (i >= a->slots / 2) /* the lower half is taken, by the living or by the dead */
+        if (!consumer && i >= a->slots / 2) /* the lower half is taken, by the living or by the dead */
             slot_pressure(a);
         return (int)i;
     }
-    slot_pressure(a);
+    if (!consumer)
+        slot_pressure(a);
     return -1;
 }
 

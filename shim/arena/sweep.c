@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena/sweep.h"
 #include "arena/slot.h"
+#include "futex.h"
 
 #include <linux/futex.h>
 #include <stdatomic.h>
@@ -34,16 +35,20 @@ unsigned sweep_adopt(const struct arena *a, uint64_t me)
     return taken;
 }
 
-bool sweep_other_consumer(const struct arena *a, uint64_t me)
+enum sweep_others sweep_other_consumer(const struct arena *a, uint64_t me)
 {
+    enum sweep_others found = SWEEP_NOBODY;
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
         uint64_t word = consumer_word(i, atomic_load(&s->epoch));
-        if (word != me && slot_live(s) && atomic_load(&s->consuming) && !atomic_load(&s->leaving) &&
-            consumer_alive(a, word))
-            return true;
+        if (word == me || !slot_live(s) || !atomic_load(&s->consuming) || atomic_load(&s->leaving) ||
+            !consumer_alive(a, word))
+            continue;
+        if (!atomic_load(&s->one_shot))
+            return SWEEP_WORKER;
+        found = SWEEP_ONE_SHOT;
     }
-    return false;
+    return found;
 }
 
 bool sweep_unsent(const struct arena *a)
@@ -54,4 +59,39 @@ bool sweep_unsent(const struct arena *a)
             return true;
     }
     return false;
+}
+
+bool sweep_orphaned(const struct arena *a, bool *many)
+{
+    bool found = false;
+    uint32_t dead = 0;
+    for (uint32_t i = 0; i < a->slots; i++) {
+        struct slot *s = arena_slot(a, i);
+        if (!slot_live(s))
+            continue;
+        bool unsent = ring_queued(slot_ring(a, s)) != 0;
+        uint64_t consumer = atomic_load(&s->consumer);
+        if (consumer != 0 && consumer_alive(a, consumer))
+            continue;
+        if (slot_owner_dead(a, i)) {
+            dead++;
+            found |= unsent;
+        } else if (!atomic_load(&s->consuming) || atomic_load(&s->leaving)) {
+            found |= unsent;
+        }
+    }
+    *many = dead > a->slots / 2;
+    return found || *many;
+}
+
+void sweep_finish(const struct arena *a)
+{
+    for (uint32_t i = 0; i < a->slots; i++) {
+        struct slot *s = arena_slot(a, i);
+        if (!slot_live(s) || !atomic_load(&s->one_shot))
+            continue;
+        atomic_store(&s->finish, 1);
+        atomic_fetch_add(&s->wake, 1);
+        futex_wake_all(&s->wake);
+    }
 }

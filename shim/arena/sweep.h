@@ -10,9 +10,16 @@
  * whose owner has a consumer of its own, alive, is left to it. Returns how many slots were taken. The caller
  * holds no lock. */
 unsigned sweep_adopt(const struct arena *a, uint64_t me);
-/* Another consumer, alive and not on its way out, is in this arena. */
-bool sweep_other_consumer(const struct arena *a, uint64_t me);
-/* Somebody's ring holds something unsent (`me`: whose own, 0: nobody's, is to be looked at as well). */
+/* Another consumer, alive and not on its way out, is in this arena. A server process's rather than a one-shot
+ * one, where there are both. */
+enum sweep_others { SWEEP_NOBODY, SWEEP_ONE_SHOT, SWEEP_WORKER };
+enum sweep_others sweep_other_consumer(const struct arena *a, uint64_t me);
+/* Somebody's ring holds something unsent. */
 bool sweep_unsent(const struct arena *a);
+/* Somebody's ring holds something unsent, and no live consumer that would send it: its owner is dead, or
+ * alive without a consumer of its own. *many: more than half of the slots are such. */
+bool sweep_orphaned(const struct arena *a, bool *many);
+/* Every one-shot consumer is to leave as soon as all is sent. */
+void sweep_finish(const struct arena *a);
 
 #endif

@@ -10,6 +10,7 @@
 static const struct exporter_ops *ops;
 static struct exporter *opened;
 static bool tried;
+static const char *given;
 
 /* Where the exporter lies, seen from the preload: installed, and in a build tree. */
 static const char *const places[] = {"/forkspan/forkspan-exporter.so", "/../exporter/forkspan-exporter.so",
@@ -18,8 +19,23 @@ static const char *const places[] = {"/forkspan/forkspan-exporter.so", "/../expo
 /* A page of its own: too large for the small frames of this room. */
 static char path[PATH_MAX];
 
+static void *open_at(const char *name)
+{
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        log_error("the exporter can not be opened: %s", dlerror());
+    return library;
+}
+
+void loader_at(const char *exporter)
+{
+    given = exporter;
+}
+
 static void *open_library(void)
 {
+    if (given)
+        return open_at(given);
     Dl_info self;
     if (!dladdr((void *)loader_open, &self) || !self.dli_fname)
         return NULL;
@@ -32,10 +48,7 @@ static void *open_library(void)
         strcpy(path + dir, places[i]);
         if (access(path, R_OK) != 0)
             continue;
-        void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        if (!library)
-            log_error("the exporter can not be opened: %s", dlerror());
-        return library;
+        return open_at(path);
     }
     log_error("forkspan-exporter.so is not beside libforkspan.so: no span is exported");
     return NULL;

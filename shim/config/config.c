@@ -194,14 +194,29 @@ static void warn_user(const char *line)
     log_warn("%s", line);
 }
 
-const struct config *config_get(void)
+static void warn_nobody(const char *line)
+{
+    (void)line;
+}
+
+static const struct config *get(void (*warn)(const char *line))
 {
     const struct config *c = atomic_load_explicit(&parsed, memory_order_acquire);
     if (__builtin_expect(c != NULL, 1))
         return c;
-    c = config_parse(config_captured(), warn_user);
+    c = config_parse(config_captured(), warn);
     const struct config *none = NULL;
     return atomic_compare_exchange_strong(&parsed, &none, c) ? c : none;
+}
+
+const struct config *config_get(void)
+{
+    return get(warn_user);
+}
+
+const struct config *config_get_quietly(void)
+{
+    return get(warn_nobody);
 }
 
 const struct config *config_parsed(void)

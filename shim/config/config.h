@@ -56,6 +56,8 @@ void config_capture(char **environ_now);
 /* The parsed configuration; parses and warns once a process tree (the first caller, before any thread of
  * ours). Not in a signal handler the first time. Never NULL. */
 const struct config *config_get(void);
+/* The same in a process that only sends: the warnings have been given by the server. */
+const struct config *config_get_quietly(void);
 /* As config_get(), but NULL before the first config_get(). */
 const struct config *config_parsed(void);
 /* Tests: parses the given NAME=value list into a fresh struct; warnings go to `warn`. */

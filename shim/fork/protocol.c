@@ -43,6 +43,7 @@ void fork_after_parent(const struct fork_call *call)
 {
     rest_release(call->hold);
     tls.fork_depth--;
+    process_postfork_parent();
 }
 
 void fork_after_child(const struct fork_call *call, bool repaired)
@@ -75,6 +76,7 @@ static void parent(void)
     rest_release(tls.hold);
     tls.hold = REST_NOT_HELD;
     process_drained();
+    process_postfork_parent();
 }
 
 static void child(void)

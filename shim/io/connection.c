@@ -144,6 +144,7 @@ static bool refresh(struct connection *c, uint64_t now, bool stale)
     }
     bool between = !stale && http1_idle(&c->request) && http1_idle(&c->response) &&
                    atomic_load(&c->put) == atomic_load(&c->got) && !atomic_load(&c->request_final);
+    c->inherited = true;
     c->current = NULL;
     c->answering = false;
     atomic_store(&c->put, 0);
@@ -312,7 +313,7 @@ static struct connection *connection_new(int fd, const struct sockaddr *peer, so
     http1_init_request(&c->request);
     http1_init_response(&c->response);
     c->current = NULL;
-    c->handed_over = c->value_begun = c->value_ignored = false;
+    c->inherited = c->handed_over = c->value_begun = c->value_ignored = false;
     c->method_len = c->traceparent_len = c->traceparents = 0;
     c->answering = c->status_told = false;
     c->head_at = c->traceparent_at = NULL;
@@ -345,7 +346,7 @@ void connection_accepted(int fd, const struct sockaddr *peer, socklen_t len)
     int saved = errno;
     if (!process_own_thread() && !(in_table(fd) && process_in_vfork_child())) {
         bool http = config_get()->instrument & INSTRUMENT_HTTP;
-        bool serves = http && process_serves(false);
+        bool serves = http && process_accepts();
         if (serves)
             table_make();
         if (in_table(fd)) {

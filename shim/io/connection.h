@@ -58,6 +58,7 @@ struct connection {
     /* The request half's. */
     struct http1 request;
     struct request *current; /* its head is being read */
+    bool inherited;          /* its next request is the first in this process, which did not accept it */
     bool handed_over;        /* the head being read was handed over before its end */
     bool value_begun, value_ignored;
     uint8_t method_len, traceparent_len, traceparents;

@@ -44,7 +44,10 @@ static void request_begins(struct connection *c)
     c->handed_over = c->value_begun = c->value_ignored = false;
     c->method_len = c->traceparent_len = c->traceparents = 0;
     c->current = NULL;
-    if (!process_serves(true))
+    /* A child that was made for one request gets no thread for it: that would be all it does. */
+    bool only_one = c->inherited;
+    c->inherited = false;
+    if (!process_serves(only_one))
         return;
     struct request *r = request_claim(process_requests());
     if (!r) {

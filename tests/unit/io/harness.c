@@ -30,6 +30,10 @@ bool process_serves(bool signal_safe_only)
     (void)signal_safe_only;
     return test_serves;
 }
+bool process_accepts(void)
+{
+    return test_serves;
+}
 bool process_makes_spans(bool signal_safe_only)
 {
     (void)signal_safe_only;

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "batch/process.h"
+#include "arena/liveness.h"
+#include "arena/slot.h"
+#include "arena/sweep.h"
+#include "batch/consumer.h"
+#include "batch/loader.h"
+#include "clock.h"
+#include "futex.h"
+#include "log.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+/* A process that is about to exec, or leaves, holds its ring until it is gone: that is looked at often, but
+ * not for long. */
+static const uint64_t LEAVING_PAUSE_NS = 2000000, LEAVING_MOST_NS = 2000000000;
+static const uint64_t LINGER_TICK_NS = 100000000, LINGER_NS = 1000000000;
+
+static struct arena arena;
+static uint64_t deadline; /* CLOCK_MONOTONIC, 0: none */
+static volatile sig_atomic_t asked_to_end;
+
+static uint64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+static bool time_is_up(void)
+{
+    return deadline && now_ns() >= deadline;
+}
+
+static int host_wait(void *ctx, struct pollfd *fds, unsigned n, int timeout_ms)
+{
+    (void)ctx;
+    int ready = poll(fds, n, timeout_ms);
+    return ready <= 0 && time_is_up() ? -2 : ready;
+}
+
+static void host_rest_point(void *ctx)
+{
+    (void)ctx;
+}
+
+static void host_log(void *ctx, int level, const char *line)
+{
+    (void)ctx;
+    log_line((enum log_level)(level + 1), "%s", line);
+}
+
+static void on_end(int signal_number)
+{
+    (void)signal_number;
+    asked_to_end = 1;
+}
+
+/* It was started with every signal blocked. What would stop or end it is not for it: it goes by itself, when
+ * all is sent; asked to end, it does not linger. */
+static void decide_signals(void)
+{
+    static const int ignored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGPIPE, SIGALRM, SIGUSR1,
+                                  SIGUSR2, SIGTSTP, SIGTTIN, SIGTTOU, SIGCHLD};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+    struct sigaction end = {.sa_handler = on_end};
+    sigaction(SIGTERM, &end, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void announce(_Atomic uint32_t *word)
+{
+    atomic_fetch_add(word, 1);
+    futex_wake_all(word);
+}
+
+/* Until nothing is left to do here. */
+static void work(struct consumer *c, struct slot *own, bool linger)
+{
+    uint64_t foreign_since = 0, idle_since = now_ns();
+    while (!time_is_up()) {
+        uint32_t seen = atomic_load(&own->wake);
+        uint64_t before = atomic_load(&own->counters[COUNT_SWEPT]);
+        bool unsent = sweep_unsent(&arena);
+        enum consumer_result result = consumer_run(c, deadline);
+        if (result == CONSUMER_STOPPED)
+            return;
+        uint64_t now = now_ns();
+        if (unsent || atomic_load(&own->counters[COUNT_SWEPT]) != before)
+            idle_since = now;
+        if (result == CONSUMER_FOREIGN && now - (foreign_since ? foreign_since : now) < LEAVING_MOST_NS) {
+            foreign_since = foreign_since ? foreign_since : now;
+            futex_wait(&own->wake, seen, LEAVING_PAUSE_NS);
+            continue;
+        }
+        foreign_since = 0;
+        bool stay = linger && !asked_to_end && !atomic_load(&own->finish) && now - idle_since < LINGER_NS &&
+                    arena_mappings(&arena) != 1 && sweep_other_consumer(&arena, c->me) == SWEEP_NOBODY;
+        if (stay) {
+            futex_wait(&own->wake, seen, LINGER_TICK_NS);
+            continue;
+        }
+        /* Withdraw, then look: whoever relied on us before may have gone by now. */
+        bool many;
+        atomic_exchange(&own->leaving, 1);
+        if (sweep_other_consumer(&arena, c->me) != SWEEP_NOBODY || !sweep_orphaned(&arena, &many))
+            return;
+        atomic_store(&own->leaving, 0);
+        if (result == CONSUMER_FOREIGN)
+            return; /* held by a process that neither leaves nor lets go: it is its own consumer */
+    }
+}
+
+const char *consume(const struct consume_options *options)
+{
+    decide_signals();
+    const struct config *config = config_get_quietly();
+    const char *why = arena_attach(&arena, options->id);
+    if (why)
+        return why;
+    if (options->within_ms)
+        deadline = now_ns() + (uint64_t)options->within_ms * 1000000u;
+    int slot = slot_claim(&arena, true);
+    if (slot < 0)
+        return "every consumer's place in it is taken";
+    struct slot *own = arena_slot(&arena, (uint32_t)slot);
+    liveness_hold(&arena.header->liveness[slot]);
+    atomic_store(&own->consuming, 1);
+    announce(&arena.header->came);
+
+    static const struct exporter_host host = {
+        .wait = host_wait, .rest_point = host_rest_point, .log = host_log};
+    struct consumer c = {.arena = &arena,
+                         .config = config,
+                         .rest_point = host_rest_point,
+                         .stopping = time_is_up,
+                         .me = consumer_word((uint32_t)slot, atomic_load(&own->epoch))};
+    loader_at(options->exporter);
+    c.ops = loader_open(config, &host, &c.exporter);
+    if (c.ops) /* without one nothing is taken: somebody who has one may come yet */
+        work(&c, own, options->linger);
+    atomic_store(&own->leaving, 1);
+    consumer_release(&arena, c.me);
+    slot_release(&arena, (uint32_t)slot);
+    announce(&arena.header->left);
+    return c.ops ? NULL : "the exporter can not be opened";
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * leave.c - what is done so that nobody's spans are left behind: at exit, before exec, and where the host
+ * waits for its children (DESIGN, table "What happens at a fork", row exit, and "One consumer, three homes").
+ */
+#include "arena/slot.h"
+#include "arena/sweep.h"
+#include "batch/oneshot.h"
+#include "batch/thread.h"
+#include "clock.h"
+#include "fork/generation.h"
+#include "futex.h"
+#include "log.h"
+#include "process_fork.h"
+#include "process_self.h"
+
+#include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* What this process may do for the spans of its tree; false where it has none of ours, or what it has is its
+ * parent's. */
+static bool concerned(void)
+{
+    if (!self.arena.header || atomic_load(&self.off) || process_in_vfork_child())
+        return false;
+    /* a raw child that never said a word to us */
+    return atomic_load(&self.generation) == 0 || atomic_load(&self.generation) == (uint32_t)generation_now();
+}
+
+static uint64_t own_word(void)
+{
+    return self.slot ? consumer_word(self.index, atomic_load(&arena_slot(&self.arena, self.index)->epoch))
+                     : 0;
+}
+
+/* Withdraw, then look: of several that leave at least one sees nobody. */
+static void withdraw(bool leaving)
+{
+    if (self.slot)
+        atomic_exchange(&arena_slot(&self.arena, self.index)->leaving, leaving);
+}
+
+/* -- exec -- */
+
+/* A slot that no thread guards is marked dead by the kernel when this thread execs: its robust list gets the
+ * word as the entry that is just being taken. (The list's own entries are left alone, and so is the arena:
+ * what the kernel is given is a pointer in private memory.) */
+static void guard(struct process_exec *call)
+{
+    struct robust_list_head *head = NULL;
+    size_t len = 0;
+    if (thread_running() || syscall(SYS_get_robust_list, 0, &head, &len) != 0 || !head)
+        return;
+    _Atomic uint32_t *word = &self.arena.header->liveness[self.index];
+    uint32_t nobody = 0;
+    if (!atomic_compare_exchange_strong(word, &nobody, (uint32_t)syscall(SYS_gettid)))
+        return;
+    call->guarded = true;
+    call->pending = head->list_op_pending;
+    head->list_op_pending = (struct robust_list *)((char *)word - head->futex_offset);
+}
+
+void process_exec_before(struct process_exec *call)
+{
+    *call = (struct process_exec){0};
+    if (!concerned() || !(self.slot || self.answers_for))
+        return;
+    int keep = errno;
+    uint64_t me = own_word();
+    withdraw(true);
+    if (sweep_other_consumer(&self.arena, me) == SWEEP_NOBODY && sweep_unsent(&self.arena))
+        oneshot_start(&self.arena, ONESHOT_LEAVE, self.config->fork_wait_ms);
+    if (self.slot)
+        guard(call);
+    errno = keep;
+}
+
+void process_exec_failed(const struct process_exec *call)
+{
+    if (!concerned() || !(self.slot || self.answers_for))
+        return;
+    int keep = errno;
+    struct robust_list_head *head = NULL;
+    size_t len = 0;
+    if (call->guarded && syscall(SYS_get_robust_list, 0, &head, &len) == 0 && head) {
+        head->list_op_pending = call->pending;
+        atomic_store(&self.arena.header->liveness[self.index], 0);
+    }
+    withdraw(false);
+    errno = keep;
+}
+
+/* -- wait -- */
+
+/* How often a wait of the host may start a consumer, and how often where most slots are the dead's. */
+static const uint64_t LOOK_EVERY_NS = 1000000000, LOOK_SOON_NS = 50000000;
+
+static _Atomic uint64_t look_after_ns; /* when it may be started again */
+static _Atomic bool look_due;          /* it was too early for it */
+
+void leave_postfork_child(void)
+{
+    self.answers_for = false;
+    atomic_store(&look_due, false);
+}
+
+void process_postfork_parent(void)
+{
+    self.answers_for = self.arena.header != NULL;
+}
+
+bool process_waited(pid_t pid)
+{
+    if (!self.arena.header || (pid == 0 && !atomic_load_explicit(&look_due, memory_order_relaxed)))
+        return false;
+    int keep = errno;
+    bool ours = false;
+    if (concerned()) {
+        ours = pid > 0 && oneshot_is_ours(&self.arena, pid);
+        uint64_t now = clock_ns(CLOCK_MONOTONIC), then = atomic_load(&look_after_ns);
+        bool many = false, orphaned = sweep_other_consumer(&self.arena, 0) == SWEEP_NOBODY &&
+                                      sweep_orphaned(&self.arena, &many);
+        bool early = now < then && !(many && now + LOOK_EVERY_NS - then > LOOK_SOON_NS);
+        atomic_store(&look_due, orphaned && early);
+        if (orphaned && !early && atomic_compare_exchange_strong(&look_after_ns, &then, now + LOOK_EVERY_NS))
+            oneshot_start(&self.arena, ONESHOT_LINGER, 0);
+    }
+    errno = keep;
+    return ours;
+}
+
+/* -- exit -- */
+
+static uint32_t ms_until(uint64_t until)
+{
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    return now < until ? (uint32_t)((until - now) / 1000000u) : 0;
+}
+
+void process_exit(void)
+{
+    if (!concerned())
+        return;
+    uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)self.config->exit_flush_ms * 1000000u;
+    uint64_t me = own_word();
+    withdraw(true);
+    enum sweep_others others = sweep_other_consumer(&self.arena, me);
+    if (others == SWEEP_ONE_SHOT && self.answers_for) {
+        /* Who answers for the tree may be the last of it, or process 1, with which everything ends. */
+        sweep_finish(&self.arena);
+        oneshot_gone(&self.arena, me, ms_until(until));
+        others = sweep_other_consumer(&self.arena, me);
+    }
+    if (others == SWEEP_NOBODY && sweep_unsent(&self.arena)) {
+        bool by_process =
+            !thread_running() && oneshot_start(&self.arena, ONESHOT_EXIT, self.config->fork_wait_ms);
+        if (by_process) {
+            oneshot_gone(&self.arena, me, ms_until(until));
+        } else if (!self.no_thread) {
+            if (!thread_running() && (self.slot || process_claim()))
+                thread_start(&self.arena, self.config, self.index);
+            thread_flush(ms_until(until), true);
+        }
+        if (sweep_unsent(&self.arena))
+            log_warn("spans were left unsent: %u ms were not enough", self.config->exit_flush_ms);
+    }
+    /* Nothing of ours runs while the host's own exit handlers take its libraries apart. */
+    thread_quiesce(ms_until(until));
+}

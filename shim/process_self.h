@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * process_self.h - what process.c and leave.c share: this process, as it knows itself.
+ */
+#ifndef FORKSPAN_PROCESS_SELF_H
+#define FORKSPAN_PROCESS_SELF_H
+
+#include "arena/arena.h"
+
+/* Written under process.c's `claiming`, and by the child handler, where there is one thread. */
+struct process_self {
+    struct arena arena;
+    const struct config *config;
+    struct slot *_Atomic slot; /* through the alias; NULL: none claimed */
+    struct ring *_Atomic ring; /* through the alias */
+    uint32_t index;
+    _Atomic bool listens;
+    _Atomic bool served;         /* it may have a thread */
+    _Atomic bool no_thread;      /* born behind libc's back among other threads */
+    _Atomic bool answers_for;    /* it listens itself, or has forked: others' spans may be left to it */
+    _Atomic uint64_t oldest_ns;  /* when the first span not known to be exported was queued (C API without
+                                    serving) */
+    _Atomic bool off;            /* disabled, or no memory */
+    _Atomic uint32_t generation; /* the one in which this was written; 0: never */
+};
+extern struct process_self self;
+
+/* Claims the slot of this process. System calls only: also in a signal handler. */
+bool process_claim(void);
+/* In a child. */
+void leave_postfork_child(void);
+
+#endif
