@@ -217,7 +217,7 @@ static pid_t by(const char *how, unsigned number)
 static void *busy(void *arg)
 {
     char name[40];
-    unsigned base = (unsigned)(uintptr_t)arg * 100000, n = 0;
+    unsigned base = (unsigned)(uintptr_t)arg * 100000000, n = 0;
     while (!stop) {
         forkspan_end(forkspan_start(label(name, "busy-", base + n++), FORKSPAN_INTERNAL, FORKSPAN_ROOT));
         if (n % 16 == 0)

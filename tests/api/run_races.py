@@ -79,7 +79,7 @@ def forks():
             count = names(spans)
             counts = [int(line.split()[1]) for line in out.splitlines()]
             wanted = ({"before"} | {f"{kind}-{i}" for kind in ("child", "after") for i in range(children)}
-                      | {f"busy-{t * 100000 + i}" for t, n in enumerate(counts) for i in range(n)})
+                      | {f"busy-{t * 100000000 + i}" for t, n in enumerate(counts) for i in range(n)})
             check(code == 0 and count == {n: 1 for n in wanted}, f"{what}: each of {len(wanted)} spans arrives once",
                   f"{code} {sorted(wanted - set(count))[:5]} missing, {[n for n in count if count[n] > 1 or n not in wanted][:5]}")
             s = by_name(spans)

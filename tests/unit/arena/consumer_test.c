@@ -48,7 +48,9 @@ static struct slot *slot;
 
 static void put(unsigned n)
 {
-    static const uint8_t span[] = {0x12, 2, 0x30, 1}; /* a span with nothing but a kind */
+    static const uint8_t span[] = {
+        0x12, 30, 0x0a, 16, 1,    1, 1, 1, 1, 1, 1, 1, 1, 1, 1,    1,
+        1,    1,  1,    1,  0x12, 8, 1, 1, 1, 1, 1, 1, 1, 1, 0x30, 1}; /* ids and a kind */
     struct ring_place place;
     while (n--) {
         cr_assert(ring_reserve(slot_ring(&arena, slot), sizeof span, &place));
