@@ -42,7 +42,7 @@ static bool give_context(struct span_body *b, const struct span_start *how)
     memset(&b->head, 0, sizeof b->head);
     if (how->below_current) {
         parent = current_get(&current, b->tracestate, &len) ? &current : NULL;
-    } else if (parent && parent->valid && how->tracestate_len <= sizeof b->tracestate) {
+    } else if (parent && parent->valid && how->tracestate && how->tracestate_len <= sizeof b->tracestate) {
         len = how->tracestate_len;
         memcpy(b->tracestate, how->tracestate, len);
     }
