@@ -121,12 +121,13 @@ static void fds_arrived(struct msghdr *m)
     }
 }
 
+/* Of a call that failed nothing is looked at: `m` may be why. */
 static void message_arrived(int fd, struct msghdr *m, ssize_t got, int flags)
 {
     if (got >= 0 && m->msg_controllen)
         fds_arrived(m);
     if (!(flags & NOT_STREAM) && connection_read_watched(fd))
-        seen_buffers(fd, m ? m->msg_iov : NULL, got >= 0 ? (int)m->msg_iovlen : 0, got, flags);
+        seen_buffers(fd, got >= 0 ? m->msg_iov : NULL, got >= 0 ? (int)m->msg_iovlen : 0, got, flags);
 }
 
 EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags)
