@@ -13,10 +13,12 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "export"))
 
 from harness import Gunicorn, Tap, until, workspace  # noqa: E402
+from others import Nginx, Simple  # noqa: E402
 from raw import exchange  # noqa: E402
 from sink import Sink  # noqa: E402
 
 GOOD = b"GET /200/fixed/good HTTP/1.1\r\nHost: a\r\n\r\n"
+TRACEPARENT = b"traceparent: 00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01"
 TRIES = 10
 
 
@@ -76,6 +78,27 @@ def cases(rng, count):
     yield "three pipelined requests", [GOOD * 3], {}
     yield "three pipelined requests, cut anywhere", [(GOOD * 3)[n:n + 7] for n in range(0, len(GOOD) * 3, 7)], {"pause": 0.002}
     yield "pipelining after a chunked body", [post(b"1\r\nx\r\n0\r\n\r\n", b"Transfer-Encoding: chunked")[0] + GOOD], {}
+    yield "a head beside a body that looks like one", post(GOOD, b"Content-Length: %d" % len(GOOD)), {}
+    yield "a body of a GET", [get(b"Content-Length: %d" % len(GOOD))[0] + GOOD], {}
+    yield "two equal lengths", [post(b"", b"Content-Length: 2", b"Content-Length: 2")[0] + b"ab" + GOOD], {}
+    yield "a length list", [post(b"", b"Content-Length: 2, 2")[0] + b"ab" + GOOD], {}
+    yield "a length with a sign", post(b"ab", b"Content-Length: +2"), {}
+    yield "a length behind a bare CR", [post(b"", b"X: a\rContent-Length: %d" % len(GOOD))[0] + GOOD], {}
+    yield "a bare CR in the request line", [b"GET /200/fixed/x\r HTTP/1.1\r\nHost: a\r\n\r\n"], {}
+    yield "chunked in HTTP/1.0", [b"POST /200/fixed/p HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"], {}
+    yield "chunked twice", post(b"1\r\nx\r\n0\r\n\r\n", b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"), {}
+    yield "chunks that end in LF", post(b"1\nx\n0\n\n", b"Transfer-Encoding: chunked"), {}
+    yield "HEAD", [b"HEAD /200/fixed/x HTTP/1.1\r\nHost: a\r\n\r\n" + GOOD], {}
+    yield "OPTIONS *", [b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"], {}
+    yield "TRACE", [b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"], {}
+    yield "CONNECT, and a tunnel at once", [b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n" + GOOD], {}
+    yield "the whole URL", [b"GET http://u:p@a/200/fixed/x?sig=1 HTTP/1.1\r\nHost: a\r\n\r\n"], {}
+    yield "an upgrade to HTTP/2, and its preface", [get(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")[0] + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], {}
+    yield "Expect of something else", post(b"ab", b"Content-Length: 2", b"Expect: wonders"), {}
+    yield "Connection: close, and more", [get(b"Connection: close")[0] + GOOD], {}
+    yield "header names of one space", get(b" : a"), {}
+    yield "DEL and ESC in a header", get(b"X: a\x7f\x1b[31m"), {}
+    yield "two traceparents", get(TRACEPARENT, TRACEPARENT), {}
     yield "a good request, then noise", [GOOD + rng.randbytes(500)], {}
     for number in range(count):
         size = rng.choice([1, 3, 16, 100, 1000, 5000, 70000])
@@ -120,14 +143,20 @@ def main():
     options = parser.parse_args()
     print(f"# seed {options.seed}", flush=True)
     tap = Tap()
-    for server, arguments in {"sync": ["--workers", "2", "--preload"],
-                              "gthread": ["--worker-class", "gthread", "--workers", "2", "--threads", "4"]}.items():
+    servers = {
+        "sync": lambda folder, *traced: Gunicorn(folder, ["--workers", "2", "--preload"], *traced),
+        "gthread": lambda folder, *traced: Gunicorn(folder, ["--worker-class", "gthread", "--workers", "2", "--threads", "4"], *traced),
+        "http.server": Simple,
+        "nginx": Nginx,
+    }
+    for server, start in servers.items():
+        workers = 1 if start is Simple else 2
         sink = Sink()
         with workspace() as one, workspace() as two:
-            plain = Gunicorn(one, arguments)
-            traced = Gunicorn(two, arguments, options.forkspan, sink.endpoint, "bad")
+            plain = start(one)
+            traced = start(two, *([options.forkspan, sink.endpoint, "bad"] if options.forkspan else []))
             try:
-                before = until(lambda: len(found := set(traced.workers())) == 2 and found, "two workers")
+                before = until(lambda: len(found := set(traced.workers())) == workers and found, "the workers")
                 wrong, count = [], 0
                 for name, pieces, how in cases(random.Random(f"{options.seed}-{server}"), options.random):
                     count += 1
@@ -141,7 +170,8 @@ def main():
                 answer, _ = exchange(traced.port, [GOOD])
                 tap.check(answer.startswith(b"HTTP/1.1 200"), f"{server}: serves as before", answer[:200])
                 took = traced.stop()
-                tap.check(took is not None and traced.process.returncode == 0, f"{server}: stops as ever", traced.tail())
+                tap.check(took is not None and plain.stop() is not None and traced.process.returncode == plain.process.returncode,
+                          f"{server}: stops as ever", traced.tail())
                 if options.forkspan:
                     spans = sink.decode()
                     tap.check(len(spans) > 0 and not sink.wrong, f"{server}: {len(spans)} spans of it, each readable",
