@@ -83,6 +83,7 @@ static struct request *fresh(struct request *r)
     memset(&r->context, 0, sizeof r->context);
     r->peer_path_len = r->method_len = r->target_len = r->host_len = r->user_agent_len = 0;
     r->forwarded_len = r->x_forwarded_for_len = r->x_forwarded_host_len = r->x_forwarded_proto_len = 0;
+    r->remote_addr_len = 0;
     r->tracestate_len = 0;
     atomic_store_explicit(&r->status, 0, memory_order_relaxed);
     atomic_store_explicit(&r->record, 0, memory_order_relaxed);
@@ -233,7 +234,7 @@ bool request_copy(const struct request *r, struct request *copy)
 #define FITS(field) (copy->field##_len <= sizeof copy->field)
     return FITS(peer_path) && FITS(method) && FITS(target) && FITS(host) && FITS(user_agent) &&
            FITS(forwarded) && FITS(x_forwarded_for) && FITS(x_forwarded_host) && FITS(x_forwarded_proto) &&
-           FITS(tracestate);
+           FITS(remote_addr) && FITS(tracestate);
 #undef FITS
 }
 

@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define REQUESTS 128u
-#define REQUEST_SIZE 2048u
+#define REQUEST_SIZE 2112u
 
 struct request_table; /* in shared memory */
 
@@ -38,7 +38,12 @@ enum request_flag {
     REQUEST_TARGET_DONE = 2,
     REQUEST_TRACESTATE_CUT = 4,
     REQUEST_BAD_TRACEPARENT = 8, /* a second one came in, or a malformed one */
+    REQUEST_HTTPS = 16,          /* the server in front says that the client spoke TLS */
 };
+
+/* Values of request.minor that are no minor of HTTP/1: what the server in front spoke. */
+#define REQUEST_HTTP_2 20
+#define REQUEST_HTTP_3 30
 
 /* A bounded string. Bytes as they came over the wire; the encoder makes them UTF-8. */
 #define REQUEST_TEXT(name, room)                                                                             \
@@ -54,7 +59,7 @@ struct request {
      * the span itself. */
     _Atomic uint32_t record;
     _Atomic uint16_t status; /* final status code, 0 before; set before the write that carries it */
-    uint8_t minor;           /* HTTP/1.minor */
+    uint8_t minor;           /* HTTP/1.minor, or REQUEST_HTTP_ */
     uint8_t flags;
     uint8_t peer_family; /* AF_INET, AF_INET6, AF_UNIX, else 0 */
     uint8_t has_parent;
@@ -73,6 +78,7 @@ struct request {
     REQUEST_TEXT(x_forwarded_for, 94);
     REQUEST_TEXT(x_forwarded_host, 94);
     REQUEST_TEXT(x_forwarded_proto, 14);
+    REQUEST_TEXT(remote_addr, 46); /* the client, as the server in front says */
     REQUEST_TEXT(tracestate, TRACESTATE_MAX);
 };
 

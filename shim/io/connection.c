@@ -2,6 +2,7 @@
 #include "io/connection.h"
 #include "fork/generation.h"
 #include "io/http_span.h"
+#include "io/uwsgi_span.h"
 #include "process.h"
 
 #include <errno.h>
@@ -142,8 +143,9 @@ static bool refresh(struct connection *c, uint64_t now, bool stale)
         uint64_t owner = atomic_load(&c->owner[h]);
         stale |= owner != 0 && owner != now;
     }
-    bool between = !stale && http1_idle(&c->request) && http1_idle(&c->response) &&
-                   atomic_load(&c->put) == atomic_load(&c->got) && !atomic_load(&c->request_final);
+    bool between = !stale && c->protocol != PROTOCOL_UWSGI && http1_idle(&c->request) &&
+                   http1_idle(&c->response) && atomic_load(&c->put) == atomic_load(&c->got) &&
+                   !atomic_load(&c->request_final);
     c->inherited = true;
     c->current = NULL;
     c->answering = false;
@@ -310,6 +312,7 @@ static struct connection *connection_new(int fd, const struct sockaddr *peer, so
     atomic_store_explicit(&c->fds, FDS(fd, CONNECTION_NO_FD), memory_order_relaxed);
     atomic_store_explicit(&c->peeked, 0, memory_order_relaxed);
     atomic_store_explicit(&c->passed_on, false, memory_order_relaxed);
+    c->protocol = PROTOCOL_UNKNOWN;
     http1_init_request(&c->request);
     http1_init_response(&c->response);
     c->current = NULL;
@@ -345,13 +348,13 @@ void connection_accepted(int fd, const struct sockaddr *peer, socklen_t len)
 {
     int saved = errno;
     if (!process_own_thread() && !(in_table(fd) && process_in_vfork_child())) {
-        bool http = config_get()->instrument & INSTRUMENT_HTTP;
-        bool serves = http && process_accepts();
+        bool wanted = config_get()->instrument & (INSTRUMENT_HTTP | INSTRUMENT_UWSGI);
+        bool serves = wanted && process_accepts();
         if (serves)
             table_make();
         if (in_table(fd)) {
             /* Another thread may be claiming the slot at this moment: then the first read looks again. */
-            struct connection *none = http ? NULL : CONNECTION_NONE;
+            struct connection *none = wanted ? NULL : CONNECTION_NONE;
             struct connection *c = serves ? connection_new(fd, peer, len) : NULL;
             entry_set(fd, c ? c : none);
         }
@@ -484,6 +487,21 @@ static void looked_at_no_more(struct connection *c, size_t n)
         atomic_store_explicit(&c->peeked, peeked > n ? peeked - (uint32_t)n : 0, memory_order_relaxed);
 }
 
+static void request_bytes(struct connection *c, uint8_t *p, size_t n)
+{
+    if (c->protocol == PROTOCOL_UNKNOWN && n) {
+        bool uwsgi = uwsgi_first_byte(*p);
+        c->protocol = uwsgi ? PROTOCOL_UWSGI : PROTOCOL_HTTP;
+        uwsgi_init(&c->uwsgi);
+        if (!(config_get()->instrument & (uwsgi ? INSTRUMENT_UWSGI : INSTRUMENT_HTTP)))
+            connection_end(c, CONNECTION_DONE);
+    }
+    if (c->protocol == PROTOCOL_UWSGI)
+        uwsgi_request_bytes(c, p, n);
+    else
+        http_request_bytes(c, p, n);
+}
+
 static void feed(struct connection *c, const struct iovec *iov, int n, size_t bytes, enum half half)
 {
     for (int i = 0; i < n && bytes; i++) {
@@ -491,7 +509,7 @@ static void feed(struct connection *c, const struct iovec *iov, int n, size_t by
         if (half == HALF_RESPONSE) {
             http_response_bytes(c, iov[i].iov_base, part);
         } else {
-            http_request_bytes(c, iov[i].iov_base, part);
+            request_bytes(c, iov[i].iov_base, part);
             looked_at_no_more(c, part);
         }
         bytes -= part;

@@ -15,6 +15,7 @@
 
 #include "arena/requests.h"
 #include "wire/http1.h"
+#include "wire/uwsgi.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -36,6 +37,9 @@ enum connection_ending {
     CONNECTION_FREE,
 };
 
+/* What the requests are written in; the answers are HTTP/1. The first byte read tells. */
+enum connection_protocol { PROTOCOL_UNKNOWN, PROTOCOL_HTTP, PROTOCOL_UWSGI };
+
 /* Why the bytes ended, as far as seen; of several the first. */
 enum connection_fault { FAULT_NONE, FAULT_EOF, FAULT_RESET, FAULT_TIMEOUT };
 
@@ -56,6 +60,8 @@ struct connection {
     _Atomic bool passed_on;  /* sent to another process, which may answer what was asked here */
 
     /* The request half's. */
+    uint8_t protocol; /* enum connection_protocol */
+    struct uwsgi uwsgi;
     struct http1 request;
     struct request *current; /* its head is being read */
     bool inherited;          /* its next request is the first in this process, which did not accept it */
@@ -67,6 +73,11 @@ struct connection {
     /* Of the buffer at hand, NULL outside of it: */
     uint8_t *head_at;        /* where the head begins, if it begins in it */
     uint8_t *traceparent_at; /* where the value begins, if it is whole in it */
+    /* Of a uwsgi head: */
+    bool uri_seen;
+    uint16_t path_len; /* bytes of PATH_INFO in the target */
+    uint8_t word_len;
+    char word[12];
 
     /* The response half's. */
     struct http1 response;

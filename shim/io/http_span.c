@@ -13,6 +13,7 @@
 #include "arena/ring.h"
 #include "clock.h"
 #include "io/address.h"
+#include "io/http_half.h"
 #include "io/nest.h"
 #include "process.h"
 #include "span/current.h"
@@ -39,7 +40,7 @@ static void request_drop(struct connection *c)
     c->current = NULL;
 }
 
-static void request_begins(struct connection *c)
+void http_half_begins(struct connection *c)
 {
     c->handed_over = c->value_begun = c->value_ignored = false;
     c->method_len = c->traceparent_len = c->traceparents = 0;
@@ -105,7 +106,15 @@ static void query_redact(struct request *r)
     r->target_len = (uint16_t)len;
 }
 
-static void value_bytes(struct connection *c, const struct http1_slice *s)
+void http_half_target_end(struct connection *c)
+{
+    struct request *r = c->current;
+    r->flags |= REQUEST_TARGET_DONE;
+    REQUEST_TRIM(r, target);
+    query_redact(r);
+}
+
+void http_half_value(struct connection *c, enum http1_field field, const struct http1_slice *s)
 {
     struct request *r = c->current;
     bool first = !c->value_begun;
@@ -123,7 +132,7 @@ static void value_bytes(struct connection *c, const struct http1_slice *s)
         if (!c->value_ignored)                                                                               \
             REQUEST_APPEND(r, name, s->p, s->len);                                                           \
     } while (0)
-    switch (c->request.field) {
+    switch (field) {
     case HTTP1_HOST:
         SINGLE(host);
         break;
@@ -165,11 +174,11 @@ static void value_bytes(struct connection *c, const struct http1_slice *s)
 #undef SINGLE
 }
 
-static void value_ends(struct connection *c)
+void http_half_value_end(struct connection *c, enum http1_field field)
 {
     struct request *r = c->current;
     c->value_begun = false;
-    switch (c->request.field) {
+    switch (field) {
     case HTTP1_HOST:
         REQUEST_TRIM(r, host);
         break;
@@ -291,14 +300,18 @@ static bool request_decide(struct connection *c, struct request *r)
  * parent it would be a sibling at worst, of a wrong one it would be nonsense. */
 static void nest(struct connection *c, const struct request *r, const uint8_t *head_end)
 {
-    if (config_get()->propagate && r->has_parent && c->traceparents == 1 && c->traceparent_at &&
-        !http1_odd(&c->request) && atomic_load_explicit(&c->ending, memory_order_relaxed) == CONNECTION_LIVE)
+    if (!config_get()->propagate || !r->has_parent || c->traceparents != 1 || !c->traceparent_at ||
+        atomic_load_explicit(&c->ending, memory_order_relaxed) != CONNECTION_LIVE)
+        return;
+    if (c->protocol == PROTOCOL_UWSGI) /* lengths leave nothing to be read in two ways */
+        nest_write(c->traceparent_at, &r->context);
+    else if (!http1_odd(&c->request))
         nest_replace(c->head_at, (size_t)(head_end - c->head_at), c->traceparent_at, &r->context);
 }
 
 /* The head is complete and ends at head_end, or is answered before it is (NULL): the request goes to the
  * response half. */
-static void request_hand_over(struct connection *c, const uint8_t *head_end)
+void http_half_hand_over(struct connection *c, const uint8_t *head_end)
 {
     struct request *r = c->current;
     c->current = NULL;
@@ -337,7 +350,7 @@ static void done_if_drained(struct connection *c)
         connection_end(c, CONNECTION_DONE);
 }
 
-static void request_final(struct connection *c)
+void http_half_final(struct connection *c)
 {
     request_drop(c);
     atomic_store(&c->request_final, true);
@@ -359,10 +372,10 @@ void http_request_bytes(struct connection *c, uint8_t *p, size_t n)
             return;
         case HTTP1_NOT_HTTP:
         case HTTP1_UPGRADED:
-            request_final(c);
+            http_half_final(c);
             return;
         case HTTP1_START:
-            request_begins(c);
+            http_half_begins(c);
             c->traceparent_at = NULL;
             c->head_at = (size_t)(in.p - p) >= atomic_load_explicit(&c->peeked, memory_order_relaxed)
                              ? p + (in.p - p)
@@ -381,22 +394,20 @@ void http_request_bytes(struct connection *c, uint8_t *p, size_t n)
         case HTTP1_VERSION:
             if (r) {
                 r->minor = c->request.minor;
-                r->flags |= REQUEST_TARGET_DONE;
-                REQUEST_TRIM(r, target);
-                query_redact(r);
+                http_half_target_end(c);
             }
             break;
         case HTTP1_VALUE:
             if (r)
-                value_bytes(c, &out);
+                http_half_value(c, c->request.field, &out);
             break;
         case HTTP1_VALUE_END:
             if (r)
-                value_ends(c);
+                http_half_value_end(c, c->request.field);
             break;
         case HTTP1_HEAD_END:
             if (!c->handed_over)
-                request_hand_over(c, in.p);
+                http_half_hand_over(c, in.p);
             if (kind_of(c) == HTTP1_REQ_CONNECT)
                 http1_doubt(&c->request); /* what follows is a tunnel's, perhaps */
             if (atomic_load_explicit(&c->request_final, memory_order_relaxed)) {
@@ -530,7 +541,9 @@ static struct text scheme_of(const struct config *config, const struct request *
         if (t.len)
             return t;
     }
-    return text_of("http"); /* TLS is not parsed: what we can read came in clear */
+    if (r->flags & REQUEST_HTTPS)
+        return text_of("https"); /* said the server in front */
+    return text_of("http");      /* TLS is not parsed: what we can read came in clear */
 }
 
 static void put_server(struct sink *s, const struct config *config, const struct request *r,
@@ -565,7 +578,23 @@ static struct text client_of(const struct config *config, const struct request *
         if (address_of_node(list_first((struct text){r->x_forwarded_for, r->x_forwarded_for_len}), &address))
             return address;
     }
+    if (r->remote_addr_len)
+        return (struct text){r->remote_addr, r->remote_addr_len};
     return peer;
+}
+
+static struct text version_of(const struct request *r)
+{
+    switch (r->minor) {
+    case REQUEST_HTTP_2:
+        return text_of("2");
+    case REQUEST_HTTP_3:
+        return text_of("3");
+    case 0:
+        return text_of("1.0");
+    default:
+        return text_of("1.1");
+    }
 }
 
 static const char *code_text(unsigned status, char out[4])
@@ -601,7 +630,7 @@ static void put_attributes(struct sink *s, const struct config *config, const st
         put_string(s, "error.type", text_of(o->error_type));
     else if (status >= 500)
         put_string(s, "error.type", (struct text){code, 3});
-    put_string(s, "network.protocol.version", text_of(r->minor ? "1.1" : "1.0"));
+    put_string(s, "network.protocol.version", version_of(r));
     put_server(s, config, r, target.authority, scheme);
     char peer_text[ADDRESS_TEXT];
     struct text peer = {peer_text, address_format(r->peer_family, r->peer, peer_text)};
@@ -742,7 +771,7 @@ static void response_begins(struct connection *c)
     c->answering = false;
     if (!oldest(c) && !atomic_load(&c->request_final) && connection_try(c, HALF_REQUEST)) {
         if (c->current && c->current->flags & REQUEST_TARGET_DONE)
-            request_hand_over(c, NULL);
+            http_half_hand_over(c, NULL);
         connection_leave(c, HALF_REQUEST);
     }
     uintptr_t word = oldest(c);

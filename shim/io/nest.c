@@ -47,7 +47,12 @@ bool nest_replace(const uint8_t *head, size_t n, uint8_t *value, const struct sp
 {
     if (value < head || value > head + n || (size_t)(head + n - value) < TRACEPARENT + 4)
         return false;
-    if (value[0] != '0' || value[1] != '0' || !head_is_plain(head, n))
+    return head_is_plain(head, n) && nest_write(value, own);
+}
+
+bool nest_write(uint8_t *value, const struct span_context *own)
+{
+    if (value[0] != '0' || value[1] != '0')
         return false; /* of a later version only the reading is defined, not the writing */
     hex(value + SPAN_ID_AT, own->span_id, sizeof own->span_id);
     hex(value + FLAGS_AT, &own->flags, 1);

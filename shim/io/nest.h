@@ -18,4 +18,7 @@
  */
 bool nest_replace(const uint8_t *head, size_t n, uint8_t *value, const struct span_context *own);
 
+/* As above, of a head that cannot be read in two ways. */
+bool nest_write(uint8_t *value, const struct span_context *own);
+
 #endif
