@@ -23,7 +23,7 @@ class Tap:
         print(f"{'ok' if good else 'not ok'} {self.number} - {name}", flush=True)
         if not good:
             self.failed += 1
-            for line in str(why).splitlines()[:60]:
+            for line in str(why).splitlines()[:300]:
                 print(f"#   {line}", flush=True)
         return good
 
@@ -127,54 +127,64 @@ def attributes(holder):
     return values
 
 
-class Gunicorn:
-    """gunicorn with the application under test; with `forkspan` its arguments, under it."""
+class Server:
+    """A server in a session of its own, with its output in a file; with `forkspan`, under it."""
 
-    def __init__(self, folder, arguments, forkspan=None, endpoint=None, service="ledger", env=None, app="app:application"):
-        self.log = os.path.join(folder, "gunicorn.log")
-        command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--chdir", str(HERE), *arguments, app]
-        if supports_control_socket():
-            # As a user has it, which gives the master a second thread, but not below the home directory.
-            command[-1:-1] = ["--control-socket", os.path.join(folder, f"control-{os.urandom(4).hex()}")]
+    successor = 0  # another first process, after a reload
+
+    def __init__(self, folder, name, command, forkspan=None, endpoint=None, service="ledger", env=None, stop_signal=signal.SIGTERM):
+        self.log = os.path.join(folder, f"{name}.log")
+        self.stop_signal = stop_signal
+        self.under = bool(forkspan)
         if forkspan:
             command = [forkspan, "run", "--service", service, "--endpoint", endpoint, "--", *command]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment(**(env or {})),
                                             start_new_session=True)
 
-        def listening():
+    def wait_for(self, condition, what):
+        """Until it is so; the end of the server ends the wait, and a failure ends the server."""
+
+        def met():
             if self.process.poll() is not None:
-                raise RuntimeError(f"gunicorn ended with {self.process.returncode}: {self.tail()}")
-            return re.search(r"Listening at: http://127\.0\.0\.1:(\d+) \((\d+)\)", self.text())
+                raise RuntimeError(f"{what}: ended with {self.process.returncode}: {self.tail()}")
+            return condition()
 
         try:
-            found = until(listening, "gunicorn listens")
-            self.port, self.master = int(found[1]), int(found[2])
+            return until(met, what)
         except Exception:
             self.kill()
             raise
+
+    def first(self):
+        """The server's first process: `forkspan run` is its parent."""
+        if not self.under:
+            return self.process.pid
+        return self.wait_for(lambda: children(self.process.pid), "the server is started")[0]
 
     def text(self):
         return pathlib.Path(self.log).read_text(errors="replace")
 
     def tail(self):
-        return self.text()[-3000:]
-
-    def workers(self):
-        try:
-            children = pathlib.Path(f"/proc/{self.master}/task/{self.master}/children").read_text()
-        except OSError:
-            return []
-        return [int(pid) for pid in children.split()]
+        return self.text()[-20000 if "Thread 1" in self.text() else -3000:]
 
     def stop(self, seconds=60):
         """A graceful stop; how long it took. None: it had to be killed."""
         began = time.monotonic()
+        if self.successor:
+            os.kill(self.successor, self.stop_signal)
+            try:
+                until(lambda: gone(self.successor), "the successor has left", seconds)
+            except TimeoutError:
+                self.kill()
+                return None
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(self.stop_signal)
             try:
                 self.process.wait(seconds)
             except subprocess.TimeoutExpired:
+                with open(self.log, "a") as log:
+                    log.write(self.stacks())
                 self.kill()
                 return None
         return time.monotonic() - began
@@ -182,10 +192,10 @@ class Gunicorn:
     def stacks(self):
         """Where the processes are, for a report about a hang."""
         text = []
-        for pid in [getattr(self, "master", 0), *self.workers()]:
-            out = subprocess.run(["gdb", "-q", "-batch", "-p", str(pid), "-ex", "thread apply all bt 20"],
+        for pid in subprocess.run(["ps", "-o", "pid=", "-s", str(self.process.pid)], capture_output=True, text=True).stdout.split():
+            out = subprocess.run(["gdb", "-q", "-batch", "-p", pid, "-ex", "thread apply all bt 20"],
                                  capture_output=True, text=True, timeout=60)
-            text.append(f"--- {pid}\n{out.stdout[-3000:]}")
+            text.append(f"--- {pid} {pathlib.Path(f'/proc/{pid}/stat').read_text()}{out.stdout[-3000:]}{out.stderr[-500:]}")
         return "\n".join(text)
 
     def kill(self):
@@ -194,6 +204,40 @@ class Gunicorn:
         except ProcessLookupError:
             pass
         self.process.wait()
+
+
+def gone(pid):
+    """Ended, whether or not somebody has waited for it."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def children(pid):
+    try:
+        return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+class Gunicorn(Server):
+    """gunicorn with the application under test. `command`: another gunicorn than this Python's."""
+
+    def __init__(self, folder, arguments, forkspan=None, endpoint=None, service="ledger", env=None, app="app:application",
+                 command=None):
+        # As a user has it, which gives the master a second thread, but not below the home directory.
+        control = [] if command or not supports_control_socket() else [
+            "--control-socket", os.path.join(folder, f"control-{os.urandom(4).hex()}")]
+        super().__init__(folder, "gunicorn", [*(command or [sys.executable, "-m", "gunicorn"]), "--bind", "127.0.0.1:0",
+                                              "--chdir", str(HERE), *arguments, *control, app],
+                         forkspan, endpoint, service, env)
+        found = self.wait_for(lambda: re.search(r"Listening at: http://127\.0\.0\.1:(\d+) \((\d+)\)", self.text()),
+                              "gunicorn listens")
+        self.port, self.master = int(found[1]), int(found[2])
+
+    def workers(self):
+        return children(self.master)
 
 
 _control = None
