@@ -36,16 +36,21 @@ static size_t field_size(size_t len)
     return 1 + varint_size(len) + len;
 }
 
-static uint8_t *put_bytes(struct exporter *e, uint8_t *p, const uint8_t *from, size_t len)
+void exporter_copy(struct exporter *e, uint8_t *to, const uint8_t *from, size_t len)
 {
     while (len) {
         size_t n = len < PIECE ? len : PIECE;
-        memcpy(p, from, n);
-        p += n, from += n, len -= n;
+        memcpy(to, from, n);
+        to += n, from += n, len -= n;
         if (len && e->host.rest_point)
             e->host.rest_point(e->host.ctx);
     }
-    return p;
+}
+
+static uint8_t *put_bytes(struct exporter *e, uint8_t *p, const uint8_t *from, size_t len)
+{
+    exporter_copy(e, p, from, len);
+    return p + len;
 }
 
 static Otlp__InstrumentationScope scope_of(const struct exporter_scope_spans *s)

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EXPORTER_ABI 1u
+#define EXPORTER_ABI 2u
 
 enum exporter_kind { EXPORTER_NONE, EXPORTER_OTLP, EXPORTER_CONSOLE, EXPORTER_OTLP_STDOUT };
 enum exporter_protocol { EXPORTER_HTTP_PROTOBUF, EXPORTER_HTTP_JSON, EXPORTER_GRPC };
@@ -27,7 +27,7 @@ struct exporter_header {
 struct exporter_config {
     enum exporter_kind kind;
     enum exporter_protocol protocol;
-    const char *url; /* full URL of the traces endpoint */
+    const char *url; /* HTTP: full URL of the traces endpoint; gRPC: scheme and authority */
     const struct exporter_header *headers;
     size_t n_headers;
     bool gzip;
@@ -38,6 +38,11 @@ struct exporter_config {
     const char *file;               /* FORKSPAN_FILE, or NULL: standard output */
     bool console_stderr;            /* console: write to stderr instead of stdout */
     const char *schema_url;
+    const char *unix_path; /* a socket in the file system ('@': an abstract one), or NULL; url's host is then
+                              only a name */
+    const char *proxy;     /* FORKSPAN_PROXY, or NULL: none, whatever the host's environment says */
+    uint64_t file_size;    /* FORKSPAN_FILE_SIZE: bytes after which the file is rotated; 0: never */
+    uint32_t file_count;   /* FORKSPAN_FILE_COUNT: files kept, the current one among them */
 };
 
 /* What the exporter may ask of the place it runs in. */

@@ -3,6 +3,7 @@
  * (file-exporter.md).
  */
 #include "exporter_internal.h"
+#include "grpc_status.h"
 #include "otlp.pb-c.h"
 
 #include <inttypes.h>
@@ -12,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SPANS_A_PIECE = 64 /* written between two rest points: less than 1 ms */ };
+
 struct text {
+    struct exporter *e;
     char *p;
     size_t len, room;
     bool failed;
@@ -80,13 +84,9 @@ static void hex(struct text *t, const char *key, const ProtobufCBinaryData *b)
 
 static void base64(struct text *t, const ProtobufCBinaryData *b)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char s[5];
     for (size_t i = 0; i < b->len; i += 3) {
-        size_t n = b->len - i;
-        uint32_t v = (uint32_t)b->data[i] << 16 | (n > 1 ? (uint32_t)b->data[i + 1] << 8 : 0) |
-                     (n > 2 ? b->data[i + 2] : 0);
-        char s[4] = {digits[v >> 18], digits[v >> 12 & 63], n > 1 ? digits[v >> 6 & 63] : '=',
-                     n > 2 ? digits[v & 63] : '='};
+        base64_encode(b->data + i, b->len - i < 3 ? b->len - i : 3, s);
         put(t, s, 4);
     }
 }
@@ -275,6 +275,8 @@ static void traces_json(struct text *t, const Otlp__TracesData *data, size_t fir
                 if (at >= first && at < first + n) {
                     span_json(t, ss->spans[i]);
                     puts_(t, ",");
+                    if (at % SPANS_A_PIECE == 0 && t->e->host.rest_point)
+                        t->e->host.rest_point(t->e->host.ctx);
                 }
             no_comma(t);
             puts_(t, "],");
@@ -292,12 +294,12 @@ static void traces_json(struct text *t, const Otlp__TracesData *data, size_t fir
     puts_(t, "]}");
 }
 
-char *json_traces(const uint8_t *traces, size_t len, size_t *out_len)
+char *json_traces(struct exporter *e, const uint8_t *traces, size_t len, size_t *out_len)
 {
     Otlp__TracesData *data = otlp__traces_data__unpack(NULL, len, traces);
     if (!data)
         return NULL;
-    struct text t = {0};
+    struct text t = {.e = e};
     traces_json(&t, data, 0, SIZE_MAX / 2);
     otlp__traces_data__free_unpacked(data, NULL);
     if (t.failed) {
@@ -331,7 +333,7 @@ uint32_t json_lines(struct exporter *e, const uint8_t *traces, size_t len, uint3
     Otlp__TracesData *data = otlp__traces_data__unpack(NULL, len, traces);
     if (!data)
         return n_spans;
-    struct text t = {0};
+    struct text t = {.e = e};
     uint32_t lost = lines(e, data, 0, n_spans, &t);
     otlp__traces_data__free_unpacked(data, NULL);
     free(t.p);

@@ -4,6 +4,36 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+enum { SECRET_LEAST = 4 /* characters: shorter ones are everywhere */ };
+
+/* Blots out a secret wherever it stands in the line. */
+static void hide(char *line, const char *secret)
+{
+    size_t len = strlen(secret);
+    if (len < SECRET_LEAST)
+        return;
+    for (char *at; (at = strstr(line, secret));) {
+        memset(at, '*', 3);
+        memmove(at + 3, at + len, strlen(at + len) + 1);
+    }
+}
+
+static void hide_userinfo(char *line, const char *url)
+{
+    char part[128];
+    const char *from = url ? strstr(url, "://") : NULL;
+    const char *end = from ? from + 3 + strcspn(from + 3, "/?#") : NULL;
+    const char *at = from ? memchr(from + 3, '@', (size_t)(end - from - 3)) : NULL;
+    if (!at)
+        return;
+    snprintf(part, sizeof part, "%.*s", (int)(at - from - 3), from + 3);
+    hide(line, part);
+    char *colon = strchr(part, ':');
+    if (colon)
+        hide(line, colon + 1);
+}
 
 void exporter_log(struct exporter *e, int level, const char *format, ...)
 {
@@ -12,6 +42,15 @@ void exporter_log(struct exporter *e, int level, const char *format, ...)
     va_start(ap, format);
     vsnprintf(line, sizeof line, format, ap);
     va_end(ap);
+    /* A receiver may repeat what it was sent, and it is in the receiver's words that it would get out. */
+    for (size_t i = 0; i < e->config->n_headers; i++) {
+        const char *value = e->config->headers[i].value, *blank = strrchr(value, ' ');
+        hide(line, value);
+        if (blank) /* "Bearer x": x alone is as bad */
+            hide(line, blank + 1);
+    }
+    hide_userinfo(line, e->config->url);
+    hide_userinfo(line, e->config->proxy);
     if (e->host.log)
         e->host.log(e->host.ctx, level, line);
 }
@@ -20,6 +59,8 @@ static void op_close(struct exporter *e)
 {
     if (e->http)
         http_close(e->http);
+    if (e->grpc)
+        grpc_close(e->grpc);
     if (e->stream)
         stream_close(e->stream);
     free(e->envelope);
@@ -35,10 +76,7 @@ static struct exporter *op_open(const struct exporter_config *config, const stru
     e->host = *host;
     bool ok;
     if (config->kind == EXPORTER_OTLP && config->protocol == EXPORTER_GRPC) {
-        exporter_log(
-            e, 0,
-            "OTEL_EXPORTER_OTLP_PROTOCOL=grpc is not supported yet: no span is exported; use http/protobuf");
-        ok = false;
+        ok = (e->grpc = grpc_open(e)) != NULL;
     } else if (config->kind == EXPORTER_OTLP) {
         ok = (e->http = http_open(e)) != NULL;
     } else {
@@ -55,6 +93,11 @@ static void op_after_fork_child(struct exporter *e)
 {
     if (e->http)
         http_after_fork_child(e->http);
+    if (e->grpc)
+        grpc_after_fork_child(e->grpc);
+    /* it may have been growing while somebody forked: left behind */
+    e->envelope = NULL;
+    e->envelope_size = 0;
 }
 
 static void op_set_host(struct exporter *e, const struct exporter_host *host)
@@ -71,16 +114,26 @@ static void op_send(struct exporter *e, const struct exporter_batch *batch, uint
         exporter_log(e, 0, "no memory for an export of %u spans", batch->n_spans);
         return;
     }
+    if (len > REQUEST_MAX) {
+        exporter_log(e, 0, "an export of %u spans is larger than 64 MiB: dropped", batch->n_spans);
+        return;
+    }
+    if (e->grpc) {
+        grpc_send(e, e->envelope, len, batch->n_spans, deadline_ns, out);
+        return;
+    }
+    if (e->http && e->config->protocol == EXPORTER_HTTP_JSON) {
+        size_t json_len;
+        char *json = json_traces(e, e->envelope, len, &json_len);
+        if (json)
+            http_send(e, (const uint8_t *)json, json_len, batch->n_spans, deadline_ns, out);
+        else
+            exporter_log(e, 0, "an export of %u spans can not be put into JSON: dropped", batch->n_spans);
+        free(json);
+        return;
+    }
     if (e->http) {
-        if (e->config->protocol == EXPORTER_HTTP_JSON) {
-            size_t json_len;
-            char *json = json_traces(e->envelope, len, &json_len);
-            if (json)
-                http_send(e, (const uint8_t *)json, json_len, batch->n_spans, deadline_ns, out);
-            free(json);
-        } else {
-            http_send(e, e->envelope, len, batch->n_spans, deadline_ns, out);
-        }
+        http_send(e, e->envelope, len, batch->n_spans, deadline_ns, out);
         return;
     }
     out->attempts = 1;
