@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DISTINCT = 64, LINE = 320 };
+enum { DISTINCT = 64, LINE = 320, LINES_A_MINUTE = 60 };
 
 static dev_t start_dev;
 static ino_t start_ino;
@@ -41,6 +41,20 @@ static bool said_lately(const char *line)
     return atomic_exchange(&said[hash % DISTINCT], mark) == mark;
 }
 
+/* A receiver that says something new each time is not to fill a log, either. */
+static bool too_many(void)
+{
+    static _Atomic uint64_t minute_and_count;
+    uint64_t minute = clock_ns(CLOCK_MONOTONIC_COARSE) / UINT64_C(60000000000) << 16;
+    uint64_t seen = atomic_load(&minute_and_count), next;
+    do {
+        next = (seen & ~UINT64_C(0xffff)) == minute ? seen + 1 : minute + 1;
+        if ((next & 0xffff) > LINES_A_MINUTE)
+            return true;
+    } while (!atomic_compare_exchange_weak(&minute_and_count, &seen, next));
+    return false;
+}
+
 static int destination(const struct config *c)
 {
     if (c && c->log_path)
@@ -62,7 +76,7 @@ void log_line(enum log_level level, const char *format, ...)
         int n = vsnprintf(line + 10, sizeof line - 11, format, ap);
         va_end(ap);
         size_t len = 10 + (n < 0 ? 0 : (size_t)n < sizeof line - 11 ? (size_t)n : sizeof line - 12);
-        if (!said_lately(line)) {
+        if (!said_lately(line) && !too_many()) {
             line[len++] = '\n';
             int fd = destination(c);
             if (fd >= 0 && __write(fd, line, len) < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * log.h - what forkspan says of itself: one line a distinct problem, no allocation, one write(2).
+ * log.h - what forkspan says of itself: one line a distinct problem and minute, 60 in all, no allocation, one
+ * write(2).
  *
  * Lines go to FORKSPAN_LOG, else to fd 2 while it is the file it was at start, else nowhere.
  * Never a header value, a credential or a URL's userinfo.

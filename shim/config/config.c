@@ -10,7 +10,7 @@
 #include <strings.h>
 #include <sys/mman.h>
 
-enum { MEMORY = 256 * 1024 };
+enum { MEMORY = 256 * 1024, DELAY_LEAST = 10 /* ms */ };
 
 static void sampler(struct parse *p, struct config *c)
 {
@@ -39,7 +39,7 @@ static void propagators(struct parse *p, struct config *c)
     if (!list)
         return;
     c->propagate_tracecontext = c->propagate_baggage = false;
-    bool none = false;
+    bool none = false, any = false;
     for (const char **name = list; *name; name++) {
         if (strcasecmp(*name, "tracecontext") == 0)
             c->propagate_tracecontext = true;
@@ -54,8 +54,11 @@ static void propagators(struct parse *p, struct config *c)
         else
             parse_warn(p, "OTEL_PROPAGATORS: %.60s is not known here and left out", *name);
     }
-    if (none && list[1])
+    any = c->propagate_tracecontext || c->propagate_baggage || c->propagate_b3 || c->propagate_b3multi;
+    if (none && any)
         parse_warn(p, "OTEL_PROPAGATORS: none does not go with others and is left out");
+    if (!none && !any) /* nothing of it was understood */
+        c->propagate_tracecontext = c->propagate_baggage = true;
 }
 
 static void exporters(struct parse *p, struct config *c)
@@ -84,7 +87,11 @@ static void exporters(struct parse *p, struct config *c)
 
 static void batch(struct parse *p, struct config *c)
 {
-    c->schedule_delay_ms = parse_integer(p, "OTEL_BSP_SCHEDULE_DELAY", 0, 5000);
+    /* Who reads the console wants to see a request when it is over. */
+    c->schedule_delay_ms =
+        parse_integer(p, "OTEL_BSP_SCHEDULE_DELAY", 0, c->exporter.kind == EXPORTER_CONSOLE ? 100 : 5000);
+    if (c->schedule_delay_ms < DELAY_LEAST) /* "at once" is as soon as the thread looks */
+        c->schedule_delay_ms = DELAY_LEAST;
     c->export_timeout_ms = parse_integer(p, "OTEL_BSP_EXPORT_TIMEOUT", 0, 30000);
     c->max_queue = parse_integer(p, "OTEL_BSP_MAX_QUEUE_SIZE", 1, 2048);
     if (c->max_queue > 1u << 20) {
@@ -147,6 +154,8 @@ static void own(struct parse *p, struct config *c)
     c->trust_forwarded = parse_bool(p, "FORKSPAN_TRUST_FORWARDED", true);
     c->propagate = parse_bool(p, "FORKSPAN_PROPAGATE", true);
     c->exporter.file = parse_text(p, "FORKSPAN_FILE");
+    c->exporter.file_size = (uint64_t)parse_integer(p, "FORKSPAN_FILE_SIZE", 0, 0) << 20;
+    c->exporter.file_count = parse_integer(p, "FORKSPAN_FILE_COUNT", 1, 5);
     c->exporter.console_stderr = parse_bool(p, "FORKSPAN_CONSOLE_STDERR", false);
 }
 
@@ -175,15 +184,20 @@ const struct config *config_parse(char **env, void (*warn)(const char *line))
     config_attributes(&p, c);
     propagators(&p, c);
     sampler(&p, c);
+    exporters(&p, c);
     batch(&p, c);
     limits(&p, c);
-    exporters(&p, c);
     config_otlp(&p, &c->exporter);
+    /* both bound one export with its retries; 0 is no bound */
+    if (c->export_timeout_ms && (!c->exporter.timeout_ms || c->export_timeout_ms < c->exporter.timeout_ms))
+        c->exporter.timeout_ms = c->export_timeout_ms;
     own(&p, c);
     python(&p, c);
     c->exporter.schema_url = "https://opentelemetry.io/schemas/1.44.0";
-    if (parse_text(&p, "OTEL_CONFIG_FILE"))
-        parse_warn(&p, "OTEL_CONFIG_FILE is not honoured: forkspan reads the other OTEL_ variables");
+    static const char *const files[] = {"OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (parse_text(&p, files[i]))
+            parse_warn(&p, "%s is not honoured: forkspan reads the other OTEL_ variables", files[i]);
     return c;
 }
 

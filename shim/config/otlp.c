@@ -37,46 +37,83 @@ static const char *joined(struct parse *p, const char *a, const char *b)
     return out;
 }
 
-static const char *grpc_url(struct parse *p)
+/* A socket in the file system, in gRPC's spelling: unix:path, unix:///absolute/path, unix-abstract:name. */
+static const char *unix_path(struct parse *p, const char *text)
 {
+    if (strncmp(text, "unix-abstract:", 14) == 0 && text[14])
+        return joined(p, "@", text + 14);
+    if (strncmp(text, "unix:///", 8) == 0 && text[8])
+        return text + 7;
+    if (strncmp(text, "unix:", 5) == 0 && text[5] && strncmp(text + 5, "//", 2) != 0)
+        return text + 5;
+    return NULL;
+}
+
+static const char *grpc_url(struct parse *p, struct exporter_config *e)
+{
+    static const char otherwise[] = "http://localhost:4317";
     char name[NAME_MAX_LEN], insecure[NAME_MAX_LEN];
     const char *text = parse_text(p, variable(p, "ENDPOINT", name));
     if (!text)
-        return "http://localhost:4317";
-    if (url_good(text)) {
-        const char *host = strstr(text, "://") + 3, *path = strchr(host, '/');
-        if (path && path[1])
-            parse_warn(p, "%s: the path is left out, gRPC has its own", name);
-        return path ? parse_copy(p, text, (size_t)(path - text)) : text;
+        return otherwise;
+    if ((e->unix_path = unix_path(p, text)))
+        return "http://localhost";
+    bool bare = !strstr(text, "://");
+    if (bare)
+        text =
+            joined(p, parse_bool(p, variable(p, "INSECURE", insecure), false) ? "http://" : "https://", text);
+    if (!text || !url_good(text)) {
+        parse_warn(p, "%s is not a URL with http or https: the default is used", name);
+        return otherwise;
     }
-    if (!strstr(text, "://") && !strchr(text, ' '))
-        return joined(p, parse_bool(p, variable(p, "INSECURE", insecure), false) ? "http://" : "https://",
-                      text);
-    parse_warn(p, "%s is not a URL with http or https: the default is used", name);
-    return "http://localhost:4317";
+    const char *host = strstr(text, "://") + 3, *end = host + strcspn(host, "/?#");
+    if (*end && strcmp(end, "/") != 0)
+        parse_warn(p, "%s: the path is left out, gRPC has its own", name);
+    return parse_copy(p, text, (size_t)(end - text));
 }
 
-static const char *http_url(struct parse *p)
+static const char *http_url(struct parse *p, struct exporter_config *e)
 {
     static const char otherwise[] = "http://localhost:4318/v1/traces";
-    const char *text = parse_text(p, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
-    if (text) {
-        if (url_good(text)) {
-            const char *host = strstr(text, "://") + 3;
-            return strchr(host, '/') ? text : joined(p, text, "/"); /* used as it is */
-        }
-        parse_warn(p,
-                   "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is not a URL with http or https: the default is used");
+    static const char special[] = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                      base[] = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    const char *text = parse_text(p, special), *name = text ? special : base;
+    if (!text && !(text = parse_text(p, base)))
         return otherwise;
-    }
-    text = parse_text(p, "OTEL_EXPORTER_OTLP_ENDPOINT");
-    if (!text)
-        return otherwise;
+    if ((e->unix_path = unix_path(p, text)))
+        return "http://localhost/v1/traces";
     if (!url_good(text)) {
-        parse_warn(p, "OTEL_EXPORTER_OTLP_ENDPOINT is not a URL with http or https: the default is used");
+        parse_warn(p, "%s is not a URL with http or https: the default is used", name);
         return otherwise;
     }
-    return joined(p, text, text[strlen(text) - 1] == '/' ? "v1/traces" : "/v1/traces");
+    const char *host = strstr(text, "://") + 3;
+    if (name == special) /* used as it is */
+        return host[strcspn(host, "/?#")] == '/' ? text : joined(p, text, "/");
+    /* a base has a path only: a query would end up in the middle */
+    const char *plain = parse_copy(p, text, strcspn(text, "?#"));
+    return plain ? joined(p, plain, plain[strlen(plain) - 1] == '/' ? "v1/traces" : "/v1/traces") : otherwise;
+}
+
+/* Credentials may be in it: it is never shown. */
+static const char *proxy(struct parse *p)
+{
+    const char *text = parse_text(p, "FORKSPAN_PROXY");
+    if (!text || (url_good(text) && strncasecmp(text, "http:", 5) == 0))
+        return text;
+    parse_warn(p, "FORKSPAN_PROXY is not a URL with http: no proxy is used");
+    return NULL;
+}
+
+/* Headers that say how a request is built: another value would spoil every export. */
+static bool reserved(const char *key)
+{
+    static const char *const names[] = {
+        "content-type", "content-encoding", "content-length", "transfer-encoding", "connection", "expect",
+        "te",           "accept-encoding"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcasecmp(key, names[i]) == 0)
+            return true;
+    return strncasecmp(key, "grpc-", 5) == 0;
 }
 
 static bool token(const char *s, size_t len)
@@ -120,9 +157,15 @@ static void headers(struct parse *p, struct exporter_config *e)
             value[good ? value_len : 0] = '\0';
             for (size_t i = 0; good && i < value_len; i++)
                 good = value[i] != '\r' && value[i] != '\n' && value[i] != '\0';
-            if (good)
-                list[found++] = (struct exporter_header){key, value};
-            else /* never the value: it may be a credential */
+            if (good && reserved(key)) {
+                parse_warn(p, "%s: %.60s is not for the user to set and left out", name, key);
+            } else if (good) {
+                size_t at = 0;
+                while (at < found && strcasecmp(list[at].name, key) != 0)
+                    at++;
+                list[at] = (struct exporter_header){key, value}; /* the last of equal names wins */
+                found += at == found;
+            } else /* never the value: it may be a credential */
                 parse_warn(p, "%s: item %u is malformed and left out", name, number);
         }
         if (!text[whole])
@@ -140,7 +183,8 @@ void config_otlp(struct parse *p, struct exporter_config *e)
     char name[NAME_MAX_LEN];
     e->protocol = (enum exporter_protocol)parse_choice(p, variable(p, "PROTOCOL", name), protocols,
                                                        EXPORTER_HTTP_PROTOBUF);
-    e->url = e->protocol == EXPORTER_GRPC ? grpc_url(p) : http_url(p);
+    e->url = e->protocol == EXPORTER_GRPC ? grpc_url(p, e) : http_url(p, e);
+    e->proxy = proxy(p);
     headers(p, e);
     e->gzip = parse_choice(p, variable(p, "COMPRESSION", name), compressions, 0) == 1;
     e->timeout_ms = parse_integer(p, variable(p, "TIMEOUT", name), 0, 10000);
