@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/resource.h"
+#include "config/container.h"
 #include "next.h"
 #include "span/encode.h"
 
@@ -71,6 +72,39 @@ static void service(struct wire *w, const struct config *config, const char *exe
     }
 }
 
+/* The user's name by /etc/passwd, without the libraries that getpwuid() loads. Looked up for each process: a
+ * worker that dropped its rights is another's. */
+static void owner(struct wire *w, const struct config *config)
+{
+    static char text[4096];
+    int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    char wanted[16];
+    snprintf(wanted, sizeof wanted, "%u", (unsigned)geteuid());
+    size_t have = 0;
+    for (ssize_t n; (n = __read(fd, text + have, sizeof text - 1 - have)) > 0;) {
+        have += (size_t)n;
+        text[have] = '\0';
+        char *line = text;
+        for (char *end; (end = strchr(line, '\n')); line = end + 1) {
+            *end = '\0';
+            char *password = strchr(line, ':'), *id = password ? strchr(password + 1, ':') : NULL;
+            if (id && strncmp(id + 1, wanted, strlen(wanted)) == 0 && id[1 + strlen(wanted)] == ':') {
+                *password = '\0';
+                put_text(w, config, "process.owner", line);
+                __close(fd);
+                return;
+            }
+        }
+        have = strlen(line);
+        memmove(text, line, have);
+        if (have == sizeof text - 1)
+            have = 0; /* no such line is longer than that */
+    }
+    __close(fd);
+}
+
 static void process(struct wire *w, const struct config *config, const char *path, const char *executable)
 {
     put_text(w, config, "process.executable.name", executable);
@@ -116,8 +150,11 @@ static void host(struct wire *w, const struct config *config)
                  : strcmp(u.machine, "aarch64") == 0 ? "arm64"
                                                      : u.machine);
     }
-    if (read_line("/etc/machine-id", text, sizeof text) ||
-        read_line("/var/lib/dbus/machine-id", text, sizeof text))
+    char id[CONTAINER_ID + 1];
+    if (container_id(id)) /* whose host a container runs on is not its to know */
+        put_text(w, config, "container.id", id);
+    else if (read_line("/etc/machine-id", text, sizeof text) ||
+             read_line("/var/lib/dbus/machine-id", text, sizeof text))
         put_text(w, config, "host.id", text);
     put_text(w, config, "os.type", "linux");
 }
@@ -137,6 +174,7 @@ size_t resource_encode(const struct config *config, uint8_t *out, size_t room)
     put_text(&w, config, "telemetry.distro.name", "forkspan");
     put_text(&w, config, "telemetry.distro.version", FORKSPAN_VERSION);
     process(&w, config, path, executable);
+    owner(&w, config);
     host(&w, config);
     for (size_t i = 0; i < config->n_resource; i++) {
         if (strcmp(config->resource[i].key, "service.name") == 0)
