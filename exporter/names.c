@@ -91,7 +91,7 @@ bool names_open(struct exporter *e, struct names *n, const char *host)
     if (strcasecmp(n->host, "localhost") == 0)
         strcpy(n->addresses, "127.0.0.1,[::1]");
     else if (number(n->host))
-        add(n->addresses, sizeof n->addresses, n->host);
+        n->is_number = true;
     else
         n->fixed = false;
     if (n->fixed)

@@ -16,6 +16,7 @@ struct names {
     char host[256];
     ares_channel channel; /* made at open, with the resolver configuration of that moment */
     bool fixed;           /* a number, or localhost: never looked up */
+    bool is_number;       /* which curl needs no help with */
     bool busy;            /* a question is under way */
     uint64_t good_until;  /* CLOCK_MONOTONIC; 0: not known yet */
     char early[512];      /* what /etc/hosts said at open: a worker in a chroot has none */

@@ -318,7 +318,7 @@ enum tried transport_post(struct exporter *e, struct transport *t, struct curl_s
         t->code = CURLE_OUT_OF_MEMORY;
         return TRIED;
     }
-    if (t->named) {
+    if (t->named && !t->names.is_number) {
         enum tried tried = look_up(e, t, until_ns);
         if (tried != TRIED || t->code != CURLE_OK)
             return tried;
