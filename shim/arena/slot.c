@@ -144,5 +144,8 @@ void slot_release(const struct arena *a, uint32_t i)
     atomic_store(&s->epoch, epoch);
     atomic_store(&a->header->liveness[i], 0);
     atomic_store(&s->consumer, 0);
+    /* Whoever claims it next is judged by its own start time from the first moment: by the last owner's it
+     * would look dead while it claims, and be given to another one. */
+    atomic_store(&s->start_time, 0);
     atomic_store(&s->state, SLOT_FREE);
 }
