@@ -8,12 +8,15 @@
 #include "next.h"
 #include "process_fork.h"
 
+#include <errno.h>
+
 /* First of all constructors where -z initfirst is ours; correct where it is not. Opens nothing, starts
  * nothing: it runs in every `sh -c` of the host. */
 __attribute__((constructor)) static void start(int argc, char **argv, char **environ_now)
 {
     (void)argc;
     (void)argv;
+    int keep = errno; /* main() finds 0 there */
     config_capture(environ_now);
     generation_init();
     log_init();
@@ -21,6 +24,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     next_resolve(NEXT_fork);
     next_resolve(NEXT__Fork);
     fork_protocol_init();
+    errno = keep;
 }
 
 __attribute__((destructor)) static void stop(void)

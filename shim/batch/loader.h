@@ -12,7 +12,8 @@ const struct exporter_ops *loader_open(const struct config *config, const struct
                                        struct exporter **exporter);
 /* For a program that is not libforkspan.so: where the exporter is. Before loader_open. */
 void loader_at(const char *exporter);
-/* In a child, before its first use. */
+/* In a child: closes its copies of the parent's connection, forgets the rest. At the fork where it is seen,
+ * and again before the first use. Handler-safe. */
 void loader_after_fork_child(void);
 
 #endif

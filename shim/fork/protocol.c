@@ -2,6 +2,7 @@
  * protocol.c - calls every module's X_prefork, X_postfork_parent, X_postfork_child in order; nothing else.
  */
 #include "fork/protocol.h"
+#include "batch/loader.h"
 #include "batch/queue.h"
 #include "batch/rest.h"
 #include "batch/thread.h"
@@ -12,6 +13,7 @@
 #include "process_fork.h"
 #include "tls.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sys/stat.h>
 
@@ -52,14 +54,18 @@ void fork_after_child(const struct fork_call *call, bool repaired)
     if (!repaired) {
         generation_renew();
         queue_reinit();
-        process_postfork_child(call->threads);
+        process_postfork_child(call->threads || call->shares_files);
         connection_postfork_child();
         thread_postfork_child();
+        if (!call->shares_files)
+            loader_after_fork_child();
     }
 }
 
+/* libc keeps errno of a fork that fails, not across the handlers of one that does not. */
 static void prepare(void)
 {
+    int keep = errno;
     /* daemon() and forkpty() reach libc's fork without our wrapper */
     if (tls.fork_depth == 0) {
         tls.hold = rest_hold(TRY_HOLD_MS);
@@ -68,25 +74,31 @@ static void prepare(void)
     }
     if (queue_lock())
         process_drain();
+    errno = keep;
 }
 
 static void parent(void)
 {
+    int keep = errno;
     queue_unlock();
     rest_release(tls.hold);
     tls.hold = REST_NOT_HELD;
     process_drained();
     process_postfork_parent();
+    errno = keep;
 }
 
 static void child(void)
 {
+    int keep = errno;
     tls.hold = REST_NOT_HELD;
     generation_renew();
     queue_reinit();
     process_postfork_child(false);
     connection_postfork_child();
     thread_postfork_child();
+    loader_after_fork_child();
+    errno = keep;
 }
 
 void fork_protocol_init(void)

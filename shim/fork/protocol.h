@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 struct fork_call {
-    uint32_t hold; /* the wrapper's token */
-    bool threads;  /* other application threads existed: a child that no atfork handler repairs starts no
-                      thread */
+    uint32_t hold;     /* the wrapper's token */
+    bool threads;      /* other application threads existed: a child that no atfork handler repairs starts no
+                          thread */
+    bool shares_files; /* CLONE_FILES: the child closes nothing and, connecting to nobody, starts no thread */
 };
 
 /* Wrapper, before the real call: brings the batch thread to rest, at most FORK_WAIT. Holds nothing else.

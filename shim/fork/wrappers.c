@@ -19,10 +19,12 @@ EXPORT pid_t fork(void)
 {
     struct fork_call call;
     struct python_fork python;
+    int keep = errno;
     python_before_fork(&python, __builtin_return_address(0));
     fork_before(&call, true);
+    errno = keep;
     pid_t pid = NEXT(fork)();
-    int keep = errno;
+    keep = errno;
     if (pid == 0) {
         fork_after_child(&call, true);
         python_after_fork_child(&python);
@@ -40,10 +42,12 @@ EXPORT extern __typeof__(fork) __fork __attribute__((nothrow, alias("fork")));
 EXPORT pid_t _Fork(void)
 {
     struct fork_call call;
+    int keep = errno;
     fork_before(&call, false);
+    errno = keep;
     /* glibc before 2.34 has no _Fork; then nothing was linked against it, and fork is the nearest there is */
     pid_t pid = NEXT(_Fork) ? NEXT(_Fork)() : NEXT(fork)();
-    int keep = errno;
+    keep = errno;
     if (pid == 0)
         fork_after_child(&call, false);
     else
@@ -62,8 +66,10 @@ struct clone_start {
 static int clone_child(void *start)
 {
     const struct clone_start *s = start;
+    int keep = errno;
     fork_after_parent(s->call); /* the hold is on a shared page: a CLONE_VFORK parent sleeps until we go on */
     fork_after_child(s->call, false);
+    errno = keep;
     /* A clone's child that returns ends its thread only; with a helper thread of ours it would stay for ever.
      */
     _exit(s->fn(s->arg));
@@ -97,9 +103,12 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
     }
     struct fork_call call;
     struct clone_start start = {fn, arg, &call};
-    fork_before(&call, false);
-    int pid = NEXT(clone)(clone_child, stack, flags, &start, parent_tid, thread_area, child_tid);
     int keep = errno;
+    fork_before(&call, false);
+    errno = keep;
+    call.shares_files = flags & CLONE_FILES;
+    int pid = NEXT(clone)(clone_child, stack, flags, &start, parent_tid, thread_area, child_tid);
+    keep = errno;
     if (!(flags & CLONE_VFORK) || pid < 0)
         fork_after_parent(&call);
     else
