@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Receivers that keep a batch thread where a test wants it until the file `release` is there; `arrived` says that it is."""
+import http.server
+import os
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+
+from receiver import all_of, fields
+import gzip
+
+
+def make_certificate(folder):
+    """A certificate for 127.0.0.1 and its key, signed by itself."""
+    key, certificate = os.path.join(folder, "key.pem"), os.path.join(folder, "certificate.pem")
+    if not os.path.exists(certificate):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+                        "2", "-subj", "/CN=matrix", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out",
+                        certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+class Span:
+    def __init__(self, name, span_id, trace_id, pid, path):
+        self.name, self.span_id, self.trace_id, self.pid, self.path = name, span_id, trace_id, pid, path
+
+
+def _attributes(message, number):
+    found = {}
+    for attribute in all_of(message, number):
+        part = dict(fields(attribute))
+        value = dict(fields(part.get(2, b"")))
+        found[part[1].decode()] = value.get(1, b"").decode("utf-8", "replace") if 1 in value else value.get(3)
+    return found
+
+
+def read_spans(body):
+    found = []
+    for resource_spans in all_of(body, 1):
+        resource = (all_of(resource_spans, 1) or [b""])[0]
+        pid = _attributes(resource, 1).get("process.pid")
+        for scope_spans in all_of(resource_spans, 2):
+            for span in all_of(scope_spans, 2):
+                part = {n: v for n, v in fields(span) if n in (1, 2, 5)}
+                name = part[5].decode()
+                path = _attributes(span, 9).get("url.path") if name == "GET" else None
+                found.append(Span(f"GET {path}" if path else name, part[2].hex(), part[1].hex(), pid, path))
+    return found
+
+
+class StallingReceiver:
+    def __init__(self, mode, folder, certificate=None):
+        self.mode, self.folder = mode, folder
+        self.bodies, self.lock = [], threading.Lock()
+        self.stalled = False
+        self.stopped = threading.Event()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                stall = mode in ("poll", "midresponse") and outer.first(b"p.stalled", body)
+                if stall and mode == "poll":
+                    outer.hold()
+                outer.take(body)  # before the answer: who has it may end, and then they are counted
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                answer = b"\x0a\x00"
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                if stall and mode == "midresponse":
+                    self.wfile.write(answer[:1])
+                    self.wfile.flush()
+                    outer.hold()
+                    answer = answer[1:]
+                self.wfile.write(answer)
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 256
+
+            def handle_error(self, request, client_address):
+                pass  # a client that was killed: nothing is wrong with that here
+
+            def finish_request(self, request, client_address):
+                if outer.mode == "tls":
+                    if not outer.stalled:
+                        request.recv(1, socket.MSG_PEEK)  # the ClientHello is there
+                        outer.stalled = True
+                        outer.hold()
+                    request = outer.tls.wrap_socket(request, server_side=True)
+                super().finish_request(request, client_address)
+
+        self.server = Server(("127.0.0.1", 0), Handler, bind_and_activate=False)
+        self.server.server_bind()
+        self.port = self.server.server_port
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.threads = []
+        if mode == "tls":
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(*certificate)
+            self.endpoint = f"https://127.0.0.1:{self.port}"
+        if mode == "dead":
+            self.start(self._dead)
+        elif mode == "connecting":
+            self.start(self._full_backlog)
+        else:
+            self.server.server_activate()
+            self.serve()
+        if mode == "dns":
+            self.dns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.dns_address = f"127.{os.getpid() >> 16 & 255}.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
+            self.dns.bind((self.dns_address, 53))
+            self.endpoint = f"http://collector.matrix.test:{self.port}"
+            self.start(self._dns)
+
+    def start(self, target):
+        thread = threading.Thread(target=target, daemon=True)
+        thread.start()
+        self.threads.append(thread)
+
+    def serve(self):
+        self.start(lambda: self.server.serve_forever(0.05))
+
+    def first(self, name, body):
+        """Is this the batch to stall at?"""
+        with self.lock:
+            if self.stalled or name not in body:
+                return False
+            self.stalled = True
+            return True
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def arrived(self):
+        open(self.path("arrived"), "w").close()
+
+    def wait_release(self):
+        while not os.path.exists(self.path("release")) and not self.stopped.wait(0.01):
+            pass
+
+    def hold(self):
+        self.arrived()
+        self.wait_release()
+
+    def take(self, body):
+        with self.lock:
+            self.bodies.append(body)
+        if b"p.during-0" in body:
+            open(self.path("during"), "w").close()
+
+    def _dead(self):
+        """Bound and not listening: every connection is refused; seen by the port's own failed attempts."""
+        # A refused attempt leaves nothing to see on this side: the kernel's counter of resets sent tells.
+        def resets():
+            lines = open("/proc/net/snmp").read().splitlines()
+            names, values = [line.split()[1:] for line in lines if line.startswith("Tcp:")]
+            return int(dict(zip(names, values))["OutRsts"])
+        before = resets()
+        while resets() == before and not self.stopped.wait(0.005):
+            pass
+        self.hold()
+        self.server.server_activate()
+        self.serve()
+
+    def _full_backlog(self):
+        """The queue of connections is full: further ones stay in SYN_SENT."""
+        self.server.socket.listen(0)
+        fillers = []
+        for _ in range(2):
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(("127.0.0.1", self.port))
+            fillers.append(s)
+        wanted = f"0100007F:{self.port:04X} 02 "
+        own = {f"{s.getsockname()[1]:04X}" for s in fillers}
+        while not self.stopped.wait(0.005):
+            lines = [line.split() for line in open("/proc/net/tcp")]
+            if any(line[2] + " " + line[3] + " " == wanted and line[1].split(":")[1] not in own for line in lines[1:]):
+                break
+        self.hold()
+        for s in fillers:
+            s.close()
+        self.server.socket.listen(256)
+        self.serve()
+
+    def _dns(self):
+        while not self.stopped.is_set():
+            query, who = self.dns.recvfrom(512)
+            if not self.stalled:
+                self.stalled = True
+                self.hold()
+            name_end = query.index(b"\0", 12) + 1
+            kind = struct.unpack(">H", query[name_end:name_end + 2])[0]
+            answer = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 5, 4) + socket.inet_aton("127.0.0.1") if kind == 1 else b""
+            self.dns.sendto(query[:2] + struct.pack(">HHHHH", 0x8180, 1, 1 if answer else 0, 0, 0) + query[12:name_end + 4] + answer,
+                            who)
+
+    def spans(self):
+        with self.lock:
+            return [span for body in self.bodies for span in read_spans(body)]
+
+    def stop(self):
+        self.stopped.set()
+        if self.mode not in ("dead", "connecting") or os.path.exists(self.path("release")):
+            try:
+                self.server.server_close()
+            except OSError:
+                pass
