@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * calls.c - calls on an fd that is of no interest, for counting their instructions from outside.
  *
- * calls CALL N [serving]: the calls are made in measured(), which the counter looks for. "serving": in a process
- * that has accepted a connection before, on a socket that has been looked at and is no HTTP. It has a second
- * thread then, as a server under forkspan has: libc's own calls take their longer way in such a process.
+ * calls CALL N [serving]: the calls are made in measured(), which the counter looks for. "serving": in a
+ * process that has accepted a connection before, on a socket that has been looked at and is no HTTP. It has a
+ * second thread then, as a server under forkspan has: libc's own calls take their longer way in such a
+ * process.
  */
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -77,8 +78,9 @@ int main(int argc, char **argv)
         die("socketpair");
     char bytes[128] = {0};
     /* room for all, and what is looked up once has been looked up */
-    if (write(fds[1], bytes, 100) != 100 || send(fds[1], bytes, 1, 0) != 1 || recv(fds[0], bytes, 1, 0) != 1 ||
-        read(fds[0], bytes, 1) != 1 || close(dup(fds[0])) != 0 || write(fds[1], bytes, 2) != 2)
+    if (write(fds[1], bytes, 100) != 100 || send(fds[1], bytes, 1, 0) != 1 ||
+        recv(fds[0], bytes, 1, 0) != 1 || read(fds[0], bytes, 1) != 1 || close(dup(fds[0])) != 0 ||
+        write(fds[1], bytes, 2) != 2)
         die("warm");
     measured(argv[1], n);
     return 0;

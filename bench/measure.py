@@ -93,7 +93,7 @@ def of_spans(options, sink):
 def of_calls(options, sink):
     rows = []
     for mode, title in (([], "in a process that serves nothing"), (["serving"], "in a server")):
-        for call in CALLS:
+        for call in CALLS[:1] if options.tiny else CALLS:
             cost = []
             for preload in (None, options.preload):
                 # two lengths: what is done once is in both

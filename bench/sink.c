@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * sink.c - a receiver of OTLP over HTTP that costs next to nothing: it answers 200 and counts the spans, by the
- * one attribute that each span of these measurements has. Prints its port; each line on standard input is
+ * sink.c - a receiver of OTLP over HTTP that costs next to nothing: it answers 200 and counts the spans, by
+ * the one attribute that each span of these measurements has. Prints its port; each line on standard input is
  * answered with the number of spans so far; the end of standard input ends it.
  */
 #include <arpa/inet.h>

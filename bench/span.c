@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * span.c - what a span costs. Prints one "name value unit" a line.
  *
- * span api N     N bursts of 512 spans with 8 attributes by span.h: start to queued, on the calling thread; CPU
- *                a span in all threads when exported in batches of 512 to the endpoint of the environment.
- * span http N    the same of requests: bytes read, bytes written, without the reading and writing itself.
- * span claim N   N children: the first word of a worker to us, which claims its slot and starts its thread.
+ * span api N     N bursts of 512 spans with 8 attributes by span.h: start to queued, on the calling thread;
+ * CPU a span in all threads when exported in batches of 512 to the endpoint of the environment. span http N
+ * the same of requests: bytes read, bytes written, without the reading and writing itself. span claim N   N
+ * children: the first word of a worker to us, which claims its slot and starts its thread.
  */
 #include "span/span.h"
 #include "batch/thread.h"
@@ -100,7 +100,7 @@ static int measure_claims(unsigned rounds)
     for (unsigned r = 0; r < rounds; r++) {
         int ends[2];
         if (pipe(ends) != 0)
-            return 1;
+            break;
         pid_t pid = fork();
         if (pid == 0) {
             uint64_t begin = clock_ns(CLOCK_MONOTONIC);

@@ -80,12 +80,12 @@ asan() {
 
 # The tests with threads, under a runner of their own: see tests/tsan/.
 tsan() {
-    if ! { configure build-test-tsan -Dexporter=system -Db_sanitize=thread -Db_lundef=false && ninja -C build-test-tsan; } \
+    if ! { configure build-test-tsan -Dexporter=system -Db_sanitize=thread -Db_lundef=false && ninja -C build-test-tsan tsan-programs; } \
         >"$log/tsan" 2>&1; then
         not_ok "tsan: builds" "$log/tsan"
         return 0
     fi
-    meson_tests build-test-tsan "tsan: " --suite tsan
+    meson_tests build-test-tsan "tsan: " --no-rebuild --suite tsan
 }
 
 exporter_system() {

@@ -280,6 +280,8 @@ static int submit(const char *path)
     static char bytes[100000];
     FILE *f = fopen(path, "r");
     size_t n = f ? fread(bytes, 1, sizeof bytes, f) : 0;
+    if (f)
+        fclose(f);
     bool good = forkspan_submit(bytes, n);
     bool cut = forkspan_submit(bytes, n - 1), nothing = forkspan_submit(bytes, 0),
          other = forkspan_submit("\x12\x00 garbage", 10);

@@ -187,7 +187,7 @@ static int run(const char *name)
     if (strcmp(name, "held") == 0)
         return fork_here();
     if (strcmp(name, "twice") == 0)
-        return fork_here() | fork_here();
+        return fork_here() + fork_here() != 0;
     if (strcmp(name, "released") == 0)
         return released();
     if (strcmp(name, "thread") == 0)

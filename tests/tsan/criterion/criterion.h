@@ -46,8 +46,8 @@ static inline void tsan_add(struct tsan_test *t)
 
 #define cr_assert_fail(...)                                                                                  \
     do {                                                                                                     \
-        fprintf(stderr, "%s:%d:", __FILE__, __LINE__);                                                      \
-        fprintf(stderr, " " __VA_ARGS__);                                                                     \
+        fprintf(stderr, "%s:%d:", __FILE__, __LINE__);                                                       \
+        fprintf(stderr, " " __VA_ARGS__);                                                                    \
         fputc('\n', stderr);                                                                                 \
         exit(1);                                                                                             \
     } while (0)
