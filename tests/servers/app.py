@@ -2,7 +2,8 @@
 """The application under test: plain WSGI, so that the server and nothing else speaks HTTP.
 
 /STATUS/KIND/ANYTHING: STATUS is answered; KIND is fixed (content-length), chunked (no length) or empty.
-The body of the request is read to its end and its length and sum come back; X-Pid names the worker. KIND hang is never
+The body of the request is read to its end and its length and sum come back; X-Pid names the worker, X-Began is
+the clock at the call. KIND hang is never
 answered. With TEST_HEAD_BODY set a HEAD is answered with a body, for servers that do not take it away.
 """
 import os
@@ -14,6 +15,7 @@ REASONS = {200: "OK", 201: "Created", 204: "No Content", 302: "Found", 304: "Not
 
 
 def application(environ, start_response):
+    began = time.time_ns()
     parts = environ["PATH_INFO"].split("/")
     code = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() and int(parts[1]) in REASONS else 404
     kind = parts[2] if len(parts) > 2 else "fixed"
@@ -27,7 +29,8 @@ def application(environ, start_response):
             break
         length += len(piece)
         total = zlib.crc32(piece, total)
-    headers = [("Content-Type", "text/plain"), ("X-Pid", str(os.getpid())), ("X-Body", f"{length} {total}")]
+    headers = [("Content-Type", "text/plain"), ("X-Pid", str(os.getpid())), ("X-Began", str(began)),
+               ("X-Body", f"{length} {total}")]
     body = [b"path ", environ["PATH_INFO"].encode("latin-1"), b"\n"]
     if kind == "empty" or code in (204, 304):
         body = []

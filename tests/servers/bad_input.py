@@ -113,7 +113,7 @@ def cases(rng, count):
 def normal(answer):
     """Without what differs between any two answers of the same server: time, worker."""
     answer = re.sub(rb"\r\nDate: [^\r]*", b"\r\nDate: -", answer)
-    return re.sub(rb"\r\nX-Pid: \d+", b"\r\nX-Pid: -", answer)
+    return re.sub(rb"\r\nX-(Pid|Began): \d+", rb"\r\nX-\1: -", answer)
 
 
 def same(plain, traced, pieces, how):

@@ -53,7 +53,7 @@ class Request:
             self.trace, self.parent = rng.randbytes(16).hex(), rng.randbytes(8).hex()
             self.sampled = kind < 0.20
             self.state = rng.choice([None, "vendor=a1,other=b"])
-        self.status = self.pid = self.start = self.sent = self.first = self.end = None
+        self.status = self.pid = self.start = self.sent = self.began = self.first = self.end = None
         self.error = None
 
     def head(self, host):
@@ -96,7 +96,7 @@ async def read_answer(reader, request):
         if line:
             name, value = line.split(":", 1)
             headers[name.lower()] = value.strip()
-    request.pid = int(headers.get("x-pid", 0))
+    request.pid, request.began = int(headers.get("x-pid", 0)), int(headers.get("x-began", 0))
     close = headers.get("connection", "").lower() == "close"
     if request.method == "HEAD" or request.status in (204, 304):
         pass
@@ -234,6 +234,9 @@ def wrong_with(request, entry, parent=None, pid=None):
     start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
     if not request.start - EARLY_NS <= start <= request.first + EARLY_NS:
         wrong.append(f"start: {(start - request.start) / 1e6} ms after the client's")
+    # The application's own call lies within its span.
+    if request.began and not start - EARLY_NS <= request.began <= end + EARLY_NS:
+        wrong.append(f"span: {(start - request.began) / 1e6} to {(end - request.began) / 1e6} ms around the application's call")
     if not request.sent - EARLY_NS <= end <= request.end + LATE_NS or end < start:
         wrong.append(f"end: {(end - request.end) / 1e6} ms after the client's, {(end - start) / 1e6} ms long")
     return wrong
@@ -394,7 +397,8 @@ def self_test(tap):
         for number in range(50):
             request = Request(number, cell, rng)
             request.status, request.pid, request.error = request.code, 7 + number % 3, None
-            request.start, request.sent, request.first, request.end = 10**18, 10**18, 10**18 + 10**6, 10**18 + 2 * 10**6
+            request.start, request.sent, request.end = 10**18, 10**18, 10**18 + 21 * 10**6
+            request.began, request.first = 10**18 + 15 * 10**6, 10**18 + 20 * 10**6
             journal.append(request)
             if not request.sampled:
                 continue
@@ -429,6 +433,14 @@ def self_test(tap):
     spoil("a span twice", lambda spans: spans.append(spans[5]))
     spoil("a parent", lambda spans: next(s for *_, s in spans if "parentSpanId" in s).update(parentSpanId="00" * 7 + "01"))
     spoil("a status", lambda spans: spans[9][3]["attributes"][-1]["value"].update(intValue="299"))
+    spoil("a method", lambda spans: spans[9][3].update(name="BREW"))
+    spoil("a path", lambda spans: spans[9][3]["attributes"][1]["value"].update(stringValue="/elsewhere"))
+    spoil("a span id that is another's", lambda spans: spans[9][3].update(spanId=spans[8][3]["spanId"]))
+    spoil("a span without a request", lambda spans: spans.append((spans[0][0], "", spans[0][2], dict(
+        spans[0][3], spanId="12" * 8, traceId="34" * 16, attributes=[{"key": "url.path", "value": {"stringValue": "/none"}}]))))
+    spoil("a span that ends before its call", lambda spans: spans[9][3].update(endTimeUnixNano=str(10**18 + 10**6)))
+    spoil("a span that starts after its call", lambda spans: spans[9][3].update(
+        startTimeUnixNano=str(10**18 + 26 * 10**6), endTimeUnixNano=str(10**18 + 27 * 10**6)))
     spoil("a duration", lambda spans: spans[9][3].update(endTimeUnixNano=str(10**18 + 10**10)))
     spoil("a worker", lambda spans: spans[9][0].update({"process.pid": 1}))
 
