@@ -71,6 +71,8 @@ static void exporters(struct parse *p, struct config *c)
         size_t k = 0;
         while (k < 4 && strcasecmp(*name, names[k]) != 0)
             k++;
+        if (strcasecmp(*name, "forkspan") == 0)
+            k = 1; /* an SDK in the process gives its spans to us: sent on as all others */
         if (k == 4)
             parse_warn(p, "OTEL_TRACES_EXPORTER: %.60s is not known here and left out", *name);
         else if (k == 0 || !chosen) {
