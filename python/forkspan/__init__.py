@@ -12,6 +12,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from . import _library
 from ._encode import Encoder
 
+try:
+    from ._native import span as _span  # the same in C
+except ImportError:
+    from ._encode import span as _span
+
 __all__ = ["ForkspanSpanExporter", "ForkspanSpanProcessor", "preloaded"]
 
 _log = logging.getLogger(__name__)
@@ -45,7 +50,7 @@ class ForkspanSpanProcessor(SpanProcessor):
     """Writes each sampled span, as it ends, where forkspan sends it from. No thread, no queue, nothing to do at a fork."""
 
     def __init__(self):
-        self._encoder = Encoder()
+        self._encoder = Encoder(_span)
         self._instead = None
         if not preloaded():
             exporter = _otlp()
@@ -80,7 +85,7 @@ class ForkspanSpanExporter(SpanExporter):
     """For BatchSpanProcessor and OTEL_TRACES_EXPORTER=forkspan."""
 
     def __init__(self):
-        self._encoder = Encoder()
+        self._encoder = Encoder(_span)
         self._instead = None if preloaded() else _otlp()
 
     def export(self, spans):

@@ -106,7 +106,8 @@ class Encoder:
 
     KEPT = 256
 
-    def __init__(self):
+    def __init__(self, encode=span):
+        self._span = encode
         self._kept = {}
 
     def _once(self, thing, encode):
@@ -137,7 +138,7 @@ class Encoder:
 
     def request(self, s):
         """The request of one span."""
-        return self._wrap(s.resource, s.instrumentation_scope, span(s))
+        return self._wrap(s.resource, s.instrumentation_scope, self._span(s))
 
     def requests(self, spans):
         """As few as the limit of their size allows. One span that is over it is in one that is over it."""
@@ -149,7 +150,7 @@ class Encoder:
             room = REQUEST_MAX - len(self._wrap(resource, scope, b"")) - 16  # longer lengths
             waiting, size = [], 0
             for s in members:
-                encoded = span(s)
+                encoded = self._span(s)
                 if waiting and size + len(encoded) > room:
                     yield self._wrap(resource, scope, b"".join(waiting))
                     waiting, size = [], 0

@@ -48,7 +48,7 @@ os._exit(0)
 """
 
 
-def oracle(spans, seed):
+def oracle(spans, seed, encode):
     """Differences between our encoding of random spans and the official exporter's."""
     from forkspan._encode import Encoder
     from opentelemetry import trace
@@ -89,7 +89,7 @@ def oracle(spans, seed):
             s.set_status(Status(r.choice(list(StatusCode)), None) if r.random() < 0.5 else Status(StatusCode.ERROR, "broken \u00e9"))
         s.end(2**62 + r.randrange(10**9))
     wrong = []
-    encoder = Encoder()
+    encoder = Encoder(encode)
 
     def comparable(s):
         """The official exporter leaves out W3C flags and links' trace states, and writes a status that says nothing."""
@@ -125,6 +125,38 @@ def oracle(spans, seed):
             have, want = str(ExportTraceServiceRequest.FromString(encoder.request(s))), str(encode_spans([s]))
             wrong.append("\n".join(difflib.unified_diff(want.splitlines(), have.splitlines(), lineterm="", n=2)))
     return len(done), wrong
+
+
+def odd(_encode, _native):
+    """What is wrong, or nothing."""
+    from opentelemetry.sdk.trace import TracerProvider
+
+    s = TracerProvider(shutdown_on_exit=False).get_tracer("odd").start_span("\ud800 lone")
+    s.end()
+    for value in ("\udfff", 2**70, -2**63 - 1, None, {"a": {"b": [1, None, "x"]}}, bytearray(b"x"), object, float("nan"), ["a", None], (), "\0"):
+        s._attributes = {"k": value, 5: "a key that is no string"}
+        if _native.span(s) != _encode.span(s):
+            return repr(value)
+    for broken in (None, 5, object(), type("S", (), {"_name": 5})()):
+        try:
+            return f"{broken} is a span: {_native.span(broken)}"
+        except (AttributeError, TypeError):
+            pass
+    s._name = 5
+    try:
+        return f"a number is a name: {_native.span(s)}"
+    except TypeError:
+        pass
+    s._name, s._attributes = "good again", {}
+    before = resident()
+    for _ in range(30000):
+        _native.span(s)
+    return "" if resident() - before < 4096 else f"{resident() - before} KiB more"
+
+
+def resident():
+    with open("/proc/self/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
 
 def get(port, path):
@@ -187,8 +219,14 @@ def main():
         tap.check(built.returncode == 0, "the wheel builds and installs", built.stderr[-2000:])
         sys.path.insert(0, site)
         print(f"# seed {options.seed}")
-        n, wrong = oracle(options.spans, options.seed)
-        tap.check(n == options.spans and not wrong, f"{n} random SDK spans are encoded as the official exporter does", f"{len(wrong)}\n" + "\n".join(wrong[:3]))
+        from forkspan import _encode, _native
+        for where, encode in (("in Python", _encode.span), ("in C", _native.span)):
+            n, wrong = oracle(options.spans, options.seed, encode)
+            tap.check(n == options.spans and not wrong, f"{where}: {n} random SDK spans are encoded as the official exporter does",
+                      f"{len(wrong)}\n" + "\n".join(wrong[:3]))
+        tap.check(odd(_encode, _native) == "", "odd values: C does as Python, and what is no span is an error", odd(_encode, _native))
+        names = os.listdir(os.path.join(site, "forkspan"))
+        tap.check("_native.abi3.so" in names, "the C part is for every Python", names)
         server(tap, options, site)
         for preload in (options.preload, None):
             where = "with" if preload else "without"
