@@ -46,12 +46,27 @@ def _otlp():
     return OTLPSpanExporter()
 
 
-class ForkspanSpanProcessor(SpanProcessor):
+class _Handed:
+    """What both have; _instead is what stands in where the library is not preloaded."""
+
+    _instead = None
+
+    def shutdown(self):
+        """What was ended is forkspan's; it is sent at the process's exit, or by another process of the server."""
+        if self._instead:
+            self._instead.shutdown()
+
+    def force_flush(self, timeout_millis=30000):
+        if self._instead:
+            return self._instead.force_flush(timeout_millis)
+        return _library.flush(timeout_millis)
+
+
+class ForkspanSpanProcessor(_Handed, SpanProcessor):
     """Writes each sampled span, as it ends, where forkspan sends it from. No thread, no queue, nothing to do at a fork."""
 
     def __init__(self):
         self._encoder = Encoder(_span)
-        self._instead = None
         if not preloaded():
             exporter = _otlp()
             self._instead = BatchSpanProcessor(exporter) if exporter else SpanProcessor()
@@ -70,18 +85,8 @@ class ForkspanSpanProcessor(SpanProcessor):
             except Exception:
                 _log.exception("a span could not be handed to forkspan")
 
-    def shutdown(self):
-        """What was ended is forkspan's; it is sent at the process's exit, or by another process of the server."""
-        if self._instead:
-            self._instead.shutdown()
 
-    def force_flush(self, timeout_millis=30000):
-        if self._instead:
-            return self._instead.force_flush(timeout_millis)
-        return _library.flush(timeout_millis)
-
-
-class ForkspanSpanExporter(SpanExporter):
+class ForkspanSpanExporter(_Handed, SpanExporter):
     """For BatchSpanProcessor and OTEL_TRACES_EXPORTER=forkspan."""
 
     def __init__(self):
@@ -95,12 +100,3 @@ class ForkspanSpanExporter(SpanExporter):
             return SpanExportResult.FAILURE
         taken = [_library.submit(request) for request in self._encoder.requests(spans)]
         return SpanExportResult.SUCCESS if all(taken) else SpanExportResult.FAILURE
-
-    def shutdown(self):
-        if self._instead:
-            self._instead.shutdown()
-
-    def force_flush(self, timeout_millis=30000):
-        if self._instead:
-            return self._instead.force_flush(timeout_millis)
-        return _library.flush(timeout_millis)
