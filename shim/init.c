@@ -6,6 +6,7 @@
 #include "fork/protocol.h"
 #include "log.h"
 #include "next.h"
+#include "process.h"
 #include "process_fork.h"
 
 #include <errno.h>
@@ -27,7 +28,19 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     errno = keep;
 }
 
+/* OTEL_LOG_LEVEL=debug: what this process has seen. */
+static void tell(void)
+{
+    unsigned long long started = process_counted(COUNT_STARTED), unsure = process_counted(COUNT_UNSURE);
+    if (started || unsure)
+        log_debug("at exit: started %llu, queued %llu, dropped %llu, unsure %llu, no_room %llu", started,
+                  (unsigned long long)process_counted(COUNT_QUEUED),
+                  (unsigned long long)process_counted(COUNT_DROPPED), unsure,
+                  (unsigned long long)process_counted(COUNT_NO_ROOM));
+}
+
 __attribute__((destructor)) static void stop(void)
 {
+    tell();
     process_exit();
 }

@@ -8,6 +8,7 @@
 #include "batch/queue.h"
 #include "batch/thread.h"
 #include "clock.h"
+#include "config/program.h"
 #include "config/resource.h"
 #include "fork/generation.h"
 #include "fork/python.h"
@@ -87,7 +88,7 @@ static bool have_arena(void)
         return false;
     self.config = config_get();
     if (self.config->disabled || self.config->exporter.kind == EXPORTER_NONE ||
-        !arena_make(&self.arena, self.config)) {
+        !program_wanted(self.config->only) || !arena_make(&self.arena, self.config)) {
         atomic_store(&self.off, true);
         return false;
     }

@@ -31,6 +31,11 @@ bad_input() {
     tap "bad input" "$python" tests/servers/bad_input.py --forkspan "$command" --random "$([[ $long ]] && echo 1000 || echo 40)"
 }
 
+nesting() {
+    have_product "nesting" && servers_python || return 0
+    tap nesting "$python" tests/servers/nesting.py --forkspan "$command"
+}
+
 transparent() {
     have_product "transparency" && servers_python || return 0
     tap transparency "$python" tests/servers/transparent.py --forkspan "$command"

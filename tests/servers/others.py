@@ -78,7 +78,7 @@ http {{
     location / {{ return 200 "path $uri\\n"; }}
     location /echo {{ return 200 "$http_traceparent\\n"; }}
     location /file/ {{ }}
-    location /proxied/ {{ proxy_pass http://127.0.0.1:{to}/; }}
+    location /proxied/ {{ proxy_pass http://127.0.0.1:{to}/; proxy_ignore_client_abort on; }}
   }}
 }}
 """
