@@ -296,11 +296,12 @@ static bool request_decide(struct connection *c, struct request *r)
     return sampled;
 }
 
-/* What the application reads makes it a child of this request. Only where that is certain: of the client's
- * parent it would be a sibling at worst, of a wrong one it would be nonsense. */
+/* What the application reads makes it a child of this request. Only where that is certain: with the client's
+ * parent it is a sibling at worst, with a wrong one it is nonsense. A parent says that the header is single
+ * and valid. */
 static void nest(struct connection *c, const struct request *r, const uint8_t *head_end)
 {
-    if (!config_get()->propagate || !r->has_parent || c->traceparents != 1 || !c->traceparent_at ||
+    if (!config_get()->propagate || !r->has_parent || !c->traceparent_at ||
         atomic_load_explicit(&c->ending, memory_order_relaxed) != CONNECTION_LIVE)
         return;
     if (c->protocol == PROTOCOL_UWSGI) /* lengths leave nothing to be read in two ways */
@@ -360,8 +361,8 @@ void http_half_final(struct connection *c)
 void http_request_bytes(struct connection *c, uint8_t *p, size_t n)
 {
     struct http1_slice in = {p, n}, out;
-    c->head_at = c->traceparent_at =
-        NULL; /* a head that began in an earlier buffer is not whole in this one */
+    /* A head that began in an earlier buffer is not whole in this one. */
+    c->head_at = c->traceparent_at = NULL;
     if (atomic_load_explicit(&c->request_final, memory_order_relaxed))
         return;
     for (;;) {

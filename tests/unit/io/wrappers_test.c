@@ -17,6 +17,7 @@
 
 /* Not <fcntl.h> and <sys/sendfile.h>: with _FILE_OFFSET_BITS=64 they make one name of two. */
 #include <linux/fcntl.h>
+int __close(int);
 int fcntl(int, int, ...);
 int fcntl64(int, int, ...);
 ssize_t sendfile(int, int, off_t *, size_t);
@@ -452,7 +453,15 @@ Test(wrappers, connections_by_message)
         cr_assert_eq(pass(over[0], p.server, many), 1);
         close(p.server);
         cr_assert_eq(n_caught, (unsigned)many);
+        /* the number it will have is known for something else, closed in a way that nobody sees */
+        struct pair old = connected();
+        ask(old, "\x01");
+        by_read(old.server);
+        cr_assert_eq(connection_of(old.server), CONNECTION_NONE);
+        __close(old.server);
         int got = take(over[1], many);
+        cr_assert_eq(got, old.server);
+        close(old.client);
         cr_assert_eq(fcntl(got, F_GETFD), FD_CLOEXEC);
         /* and a request that comes in there is traced there, whatever was known of the number */
         cr_assert_null(connection_of(got));
