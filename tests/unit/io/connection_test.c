@@ -579,3 +579,32 @@ Test(connection, shutdown_beside_a_write)
     harness_write(5, OK);
     cr_assert_eq(n_caught, 1);
 }
+
+/* While this thread is in a half, as a handler that interrupted it finds it: what moves no bytes through that
+ * half, or goes over another connection, makes nothing unsure. */
+Test(connection, in_a_signal_handler)
+{
+    struct iovec iov = {(char[]){"x"}, 1};
+    harness_accept(5);
+    harness_accept(6);
+    harness_read(5, GET);
+    struct connection *c = connection_of(5);
+    for (int half = 0; half < 2; half++) {
+        cr_assert(connection_try(c, half ? HALF_RESPONSE : HALF_REQUEST));
+        errno = EAGAIN;
+        connection_read(5, &iov, 1, -1);
+        connection_written(5, &iov, 1, -1);
+        connection_written_unseen(5, -1);
+        connection_peeked(5, &iov, 1, 1);
+        connection_shut(5);
+        connection_passed_on(6);
+        connection_duplicated(5, 7);
+        connection_gone(7);
+        harness_read(6, GET);
+        harness_write(6, OK);
+        connection_leave(c, half ? HALF_RESPONSE : HALF_REQUEST);
+    }
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 3);
+    cr_assert_eq(test_counters[COUNT_UNSURE], 0);
+}
