@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * process_fork.h - the process's part in a fork and at its end; called by fork/protocol.c and init.c only.
+ * process_fork.h - the process's part in a fork and at its end; called by fork/ and init.c only.
  */
 #ifndef FORKSPAN_PROCESS_FORK_H
 #define FORKSPAN_PROCESS_FORK_H

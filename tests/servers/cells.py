@@ -33,8 +33,7 @@ class Cell:
     hangs: int = 0  # requests that are never answered
     abrupt: bool = False  # an event of it cuts connections: requests without an answer are no failure
     router: bool = False  # two spans a request: the router's and the worker's
-    unsure: bool = False  # several threads may be at one connection
-    tree: str = "one"  # what its workers share
+    settled: bool = False  # stopped when its spans have arrived: its workers are killed, and share nothing
     stop: str = "TERM"
 
 
@@ -269,8 +268,8 @@ CELLS = [
          uwsgi(DEBIAN_UWSGI, "--http", "--lazy-apps", "--enable-threads", "--threads", "2"), abrupt=True, router=True, **UWSGI),
     Cell("nginx-uwsgi", "uwsgi-nginx", "nginx, uwsgi_pass, 4 processes", nginx_uwsgi(PYPI_UWSGI),
          (("HUP reload of nginx", nginx_hup),), router=True, stop="QUIT, INT"),
-    Cell("uvicorn", "uvicorn", "2 workers", uvicorn(), (("HUP reload", uvicorn_hup),), tree="its worker only"),
-    Cell("hypercorn", "hypercorn", "2 workers", hypercorn(), tree="its worker only"),
+    Cell("uvicorn", "uvicorn", "2 workers", uvicorn(), (("HUP reload", uvicorn_hup),)),
+    Cell("hypercorn", "hypercorn", "2 workers", hypercorn(), settled=True),
     Cell("forking", "http.server", "ForkingMixIn: read in a child made for the connection", forking, chunked=False, stop="INT"),
     Cell("head", "fixture", "head read by a process, answered by its child", forkhead("head"), chunked=False, fresh=True),
     Cell("clone", "fixture", "4 workers by clone(), 16 KiB stacks, PID namespaces", forkhead("clone"), chunked=False, fresh=True),

@@ -108,6 +108,8 @@ service:
         if not os.path.exists(self.path):
             return found
         for line in open(self.path, encoding="utf-8"):
+            if not line.endswith("\n"):
+                break  # it is still being written
             for resource_spans in json.loads(line).get("resourceSpans", []):
                 resource = attributes(resource_spans.get("resource", {}))
                 for scope_spans in resource_spans.get("scopeSpans", []):

@@ -16,7 +16,7 @@ import re
 import time
 
 from cells import CELLS, Cell, missing, versions
-from harness import Collector, Tap, attributes, workspace
+from harness import Collector, Tap, attributes, until, workspace
 
 CONCURRENCY = 32
 # The clock may be a coarse one (a tick of 4 ms); the server may lose its CPU between its last byte and its clock.
@@ -334,6 +334,9 @@ def run(tap, cell, options):
                 tap.check(len(lost) < len(journal) / 5, f"{name}: most requests are answered",
                           f"{len(lost)} are not\n" + "\n".join(map(str, lost[:20])) + "\n" + server.tail())
             print(f"# {name}: {sum(bool(r.error) for r in journal)} requests were not answered", flush=True)
+            if collector and cell.settled:
+                due = sum(request.sampled and not request.error for request in journal)
+                until(lambda: len(collector.spans()) >= due, "the spans have arrived", 30)
             took = server.stop()
             tap.check(took is not None and server.process.returncode == 0, f"{name}: stops gracefully with status 0",
                       f"{took} s, {server.process.returncode}\n{server.tail()}")
