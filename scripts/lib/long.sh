@@ -11,7 +11,7 @@ long_report=docs/long-run.md
 long_begin() {
     [[ $long ]] || return 0
     long_commit=$(git rev-parse --short=12 HEAD)
-    if [[ $(git status --porcelain -- . ":!$long_report") ]]; then long_commit+=-changed; fi
+    if [[ $(git status --porcelain -- . ":!$long_report" ":!docs/servers.md") ]]; then long_commit+=-changed; fi
     long_kept=$cache/long/$long_commit
     mkdir -p "$long_kept"
     if [[ $long_commit == *-changed ]]; then rm -f "$long_kept"/*.done; fi

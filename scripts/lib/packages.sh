@@ -5,7 +5,8 @@
 packages=(meson ninja-build gcc g++ libc6-dev clang libclang-rt-14-dev clang-format clang-tidy cppcheck libcriterion-dev libprotobuf-c-dev
     protobuf-c-compiler libssl-dev zlib1g-dev libcurl4-openssl-dev libc-ares-dev pkg-config valgrind gdb wrk nginx-light
     libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 openssl
-    python3 python3-venv python3-dev libpcre2-dev uwsgi-core uwsgi-plugin-python3 curl ca-certificates binutils procps util-linux bash)
+    python3 python3-venv python3-dev libpcre2-dev uwsgi-core uwsgi-plugin-python3
+    gunicorn python3-gevent python3-eventlet curl ca-certificates binutils procps util-linux bash)
 
 install_packages() {
     local missing=() package become=() policy=/usr/sbin/policy-rc.d
@@ -34,10 +35,10 @@ install_packages() {
     fi
 }
 
-# Prints the python3 of a virtual environment with what tests/servers/requirements.txt pins; made once for each
-# state of that file.
+# test_python [FILE]: prints the python3 of a virtual environment with what FILE (tests/servers/requirements.txt) pins;
+# made once for each state of that file.
 test_python() {
-    local wanted=$root/tests/servers/requirements.txt venv
+    local wanted=$root/tests/servers/${1:-requirements.txt} venv
     venv=$cache/venv/$(sha256sum "$wanted" | cut -c1-16)
     if [[ ! -e $venv/complete ]]; then
         rm -rf "$venv"

@@ -12,18 +12,37 @@ servers_python() {
     fi
 }
 
-ledger() {
-    local otelcol
+# the_collector: sets $otelcol, once
+the_collector() {
+    [[ ${otelcol-} ]] && return 0
     if ! otelcol=$(collector 2>"$log/collector"); then
+        otelcol=
         not_ok "the Collector builds" "$log/collector"
-        return 0
+        return 1
     fi
     ok "the Collector builds"
-    servers_python || return 0
+}
+
+# The table of docs/servers.md is of a whole run of the long mode.
+ledger() {
+    local table=()
+    the_collector && servers_python || return 0
     tap "ledger's control" "$python" tests/servers/ledger.py --self-test
     have_product "ledger" || return 0
-    tap ledger "$python" tests/servers/ledger.py --collector "$otelcol" --forkspan "$command" \
+    if [[ $long ]]; then table=(--table docs/servers.md); fi
+    tap ledger "$python" tests/servers/ledger.py --collector "$otelcol" --forkspan "$command" "${table[@]}" \
         --requests "$([[ $long ]] && echo 21500 || echo 2000)"
+}
+
+chain() {
+    local sdk
+    have_product "chain" && the_collector || return 0
+    if ! sdk=$(test_python sdk-requirements.txt); then
+        not_ok "the Python packages of tests/servers/sdk-requirements.txt install" "$log/venv"
+        return 0
+    fi
+    tap chain "$sdk" tests/servers/chain.py --collector "$otelcol" --forkspan "$command" \
+        --requests "$([[ $long ]] && echo 2000 || echo 100)"
 }
 
 bad_input() {
@@ -57,4 +76,10 @@ decode() {
 inherited() {
     have_product "inherited sockets" && servers_python || return 0
     tap "inherited sockets" "$python" tests/servers/inherited.py --preload "$preload"
+}
+
+uwsgi_example() {
+    have_product "examples/uwsgi" && the_collector && servers_python || return 0
+    tap "examples/uwsgi" "$python" tests/servers/example.py --collector "$otelcol" --forkspan "$command" \
+        --uwsgi "$(dirname "$python")/uwsgi"
 }
