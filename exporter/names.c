@@ -16,6 +16,7 @@ enum {
     TTL_HOSTS = 10,  /* s; how often /etc/hosts is looked at */
     TTL_STALE = 5,   /* s; the next question after one without an answer */
     ASK_MS = 1500,   /* a server may take this long, times three tries */
+    STALE_MS = 700,  /* all of them, while there is an old address to go on with */
     TICK_MS = 100,
 };
 
@@ -182,7 +183,9 @@ enum tried names_resolve(struct exporter *e, struct names *n, uint64_t until_ns,
     if (!hosts_file(n->host, n->found, sizeof n->found))
         strcpy(n->found, n->early);
     if (n->found[0] == '\0') {
-        enum tried tried = n->channel || make_channel(n) ? ask(e, n, until_ns) : TRIED;
+        uint64_t most = exporter_now_ns() + STALE_MS * UINT64_C(1000000);
+        bool stale = n->addresses[0] != '\0' && (!until_ns || most < until_ns);
+        enum tried tried = n->channel || make_channel(n) ? ask(e, n, stale ? most : until_ns) : TRIED;
         if (tried == TRIED_STOPPED)
             return tried;
         if (n->found[0] == '\0') {

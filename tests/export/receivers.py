@@ -70,7 +70,7 @@ class Receiver:
             with self.lock:
                 self.open.add(peer)
             self.talk(peer, number)
-        except (OSError, ValueError):
+        except (OSError, ValueError, IndexError):
             pass
         finally:
             with self.lock:
@@ -114,7 +114,10 @@ class Http(Receiver):
             while (line := stream.readline()) not in (b"\r\n", b""):
                 name, _, value = line.decode("latin-1").partition(":")
                 headers[name.strip().lower()] = value.strip()
-            body = stream.read(int(headers.get("content-length", 0)))
+            length = int(headers.get("content-length", 0))
+            body = stream.read(length)
+            if len(body) < length:
+                return  # cut off: no request
             answer = self.take(Request(number, path, headers, body))
             if answer is None:
                 return
