@@ -95,6 +95,20 @@ struct tm *gmtime_r(const time_t *when, struct tm *out)
 int __xpg_strerror_r(int number, char *out, size_t room);
 int __xpg_strerror_r(int number, char *out, size_t room)
 {
+    static const struct {
+        int number;
+        const char *text;
+    } known[] = {{EBADF, "closed by this process"}, {EPIPE, "closed by the peer"},
+                 {ECONNRESET, "reset by the peer"}, {ECONNREFUSED, "refused"},
+                 {ETIMEDOUT, "timed out"},          {EHOSTUNREACH, "no route to the host"},
+                 {ENETUNREACH, "no such network"},  {EACCES, "not permitted"},
+                 {EPERM, "not permitted"},          {ENOENT, "no such file"},
+                 {EMFILE, "too many open files"},   {EADDRNOTAVAIL, "no address to send from"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].number == number) {
+            snprintf(out, room, "%s", known[i].text);
+            return 0;
+        }
     snprintf(out, room, "error %d", number);
     return 0;
 }

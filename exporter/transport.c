@@ -57,7 +57,8 @@ static size_t answer_bytes(char *p, size_t size, size_t n, void *ctx)
 {
     struct transport *t = ctx;
     n *= size;
-    if (t->answer_len + n > ANSWER_MAX)
+    t->too_large = t->answer_len + n > ANSWER_MAX;
+    if (t->too_large)
         return 0; /* curl ends the transfer with CURLE_WRITE_ERROR */
     if (t->answer_len + n > t->answer_room) {
         size_t room = (t->answer_len + n) * 2;
@@ -309,7 +310,7 @@ enum tried transport_post(struct exporter *e, struct transport *t, struct curl_s
                           const uint8_t *body, size_t len, uint64_t until_ns, bool *sent)
 {
     t->answer_len = 0;
-    t->done = false;
+    t->done = t->too_large = false;
     t->code = CURLE_OK;
     t->error[0] = '\0';
     if (sockets_lost())
@@ -331,6 +332,8 @@ enum tried transport_post(struct exporter *e, struct transport *t, struct curl_s
     enum tried result = TRIED;
     while (!t->done && result == TRIED)
         result = turn(e, t, until_ns);
+    if (t->too_large)
+        snprintf(t->error, sizeof t->error, "the receiver's answer is larger than 4 MiB");
     curl_off_t connected = 0;
     long connections = 0;
     curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected);

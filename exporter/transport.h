@@ -31,7 +31,7 @@ struct transport {
     } watched[WATCHED];
     uint64_t timer_at; /* when curl wants to be called, CLOCK_MONOTONIC; 0: not */
     /* of the last try */
-    bool done;
+    bool done, too_large;
     CURLcode code;
     char error[CURL_ERROR_SIZE];
     uint8_t *answer;

@@ -4,7 +4,7 @@
 
 packages=(meson ninja-build gcc g++ libc6-dev clang libclang-rt-14-dev clang-format clang-tidy cppcheck libcriterion-dev libprotobuf-c-dev
     protobuf-c-compiler libssl-dev zlib1g-dev libcurl4-openssl-dev libc-ares-dev pkg-config valgrind gdb wrk nginx-light
-    libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 openssl
+    libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 openssl iproute2
     python3 python3-venv python3-dev libpcre2-dev uwsgi-core uwsgi-plugin-python3
     gunicorn python3-gevent python3-eventlet curl ca-certificates binutils procps util-linux bash)
 
@@ -36,10 +36,14 @@ install_packages() {
 }
 
 # test_python [FILE]: prints the python3 of a virtual environment with what FILE (tests/servers/requirements.txt) pins;
-# made once for each state of that file.
+# made once for each state of it, and of that one, which others include.
 test_python() {
-    local wanted=$root/tests/servers/${1:-requirements.txt} venv
-    venv=$cache/venv/$(sha256sum "$wanted" | cut -c1-16)
+    local base=$root/tests/servers/requirements.txt wanted=$root/${1-tests/servers/requirements.txt} venv
+    if [[ $wanted == "$base" ]]; then
+        venv=$cache/venv/$(sha256sum "$wanted" | cut -c1-16)
+    else
+        venv=$cache/venv/$(cat "$wanted" "$base" | sha256sum | cut -c1-16)
+    fi
     if [[ ! -e $venv/complete ]]; then
         rm -rf "$venv"
         /usr/bin/python3 -m venv "$venv" >"$log/venv" 2>&1 || return 1

@@ -424,6 +424,42 @@ def ways():
     receiver.stop()
 
 
+def files():
+    """otlp/stdout, to a file and to a pipe."""
+    with tempfile.TemporaryDirectory(prefix="forkspan-file-") as folder:
+        path = os.path.join(folder, "spans.jsonl")
+        env = {"OTEL_TRACES_EXPORTER": "otlp/stdout", "FORKSPAN_FILE": path}
+        sent = send("http://unused", "batches", 3, "spans", 5, **env)
+        lines = pathlib.Path(path).read_text().splitlines()
+        tap.check(sent.results == ["ok"] * 3 and [len(plain_json(line)) for line in lines] == [5] * 3, "file: a line for each batch", sent)
+        os.unlink(path)
+        env.update(FORKSPAN_FILE_SIZE="1", FORKSPAN_FILE_COUNT="3")
+        runs = [threading.Thread(target=send, args=("http://unused", "batches", 400, "spans", 20, "size", 100), kwargs=env) for _ in range(3)]
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+        made = sorted(os.listdir(folder))
+        tap.check(made == ["spans.jsonl", "spans.jsonl.1", "spans.jsonl.2"], "file: so many files are kept when it is rotated", made)
+        sizes = [os.path.getsize(os.path.join(folder, name)) for name in made]
+        tap.check(max(sizes) <= 1 << 20 and min(sizes[1:]) > 900 << 10, "file: rotated by its size", sizes)
+        torn = 0
+        for name in made:
+            text = pathlib.Path(folder, name).read_text()
+            for line in text.splitlines():
+                try:
+                    torn += len(plain_json(line)) != 20
+                except (ValueError, KeyError):
+                    torn += 1
+        tap.check(not torn and text.endswith("\n"), "file: every line of three writers is whole, also around a rotation", torn)
+        sent = send("http://unused", OTEL_TRACES_EXPORTER="otlp/stdout", FORKSPAN_FILE="/dev/full")
+        tap.check(sent.batches and sent.batches[0][1] == 3 and "FORKSPAN_FILE" in sent.errors, "file: what can not be written is counted", sent)
+        sent = send("http://unused", "spans", 60, "size", 200, OTEL_TRACES_EXPORTER="otlp/stdout")
+        lines = [line for line in sent.text.splitlines() if line.startswith("{")]
+        tap.check(sum(len(plain_json(line)) for line in lines) == 60 and all(len(line) < 4096 for line in lines) and len(lines) > 3,
+                  "file: lines to a pipe are short enough to stay whole", f"{[len(line) for line in lines]}")
+
+
 COLLECTOR = """
 receivers:
   otlp/plain: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{p[0]}"}}, http: {{endpoint: "127.0.0.1:{p[1]}"}}}}}}
@@ -500,6 +536,7 @@ def main():
     grpc_requests()
     grpc_answers()
     ways()
+    files()
     if options.collector:
         collector(certificates)
     else:

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Sourced by scripts/test: the exporter against receivers of every kind, and the report of what the specification asks.
+
+sender=build-test/tests/export/export_send
+
+# export_python: sets $export_venv_python, once
+export_python() {
+    [[ ${export_venv_python-} ]] && return 0
+    if ! export_venv_python=$(test_python tests/export/requirements.txt); then
+        export_venv_python=
+        not_ok "the Python packages of tests/export/requirements.txt install" "$log/venv"
+        return 1
+    fi
+}
+
+# kept WHAT NAME COMMAND...: as tap, and its lines are kept for the report
+kept() {
+    local what=$1 name=$2
+    shift 2
+    tap "$what" "$@"
+    cp "$log/tap" "$log/rows-$name"
+}
+
+conformance() {
+    have_product conformance && export_python || return 0
+    local otelcol
+    otelcol=$(collector 2>"$log/collector") || not_ok "the Collector builds" "$log/collector"
+    kept conformance conformance "$export_venv_python" tests/export/conformance.py --send "$sender" --exporter "$exporter" \
+        ${otelcol:+--collector "$otelcol"}
+}
+
+hosts() {
+    have_product hosts && export_python || return 0
+    kept hosts hosts "$export_venv_python" tests/export/hosts.py --build build-test ${long:+--long}
+}
+
+chaos() {
+    have_product chaos && export_python || return 0
+    kept chaos chaos "$export_venv_python" tests/export/chaos.py --build build-test --seconds "$([[ $long ]] && echo 30 || echo 3)"
+}
+
+# The rows of the checklist, each with the tests that show it: those above, and the unit tests, asked once more by name.
+conformance_report() {
+    have_product "the conformance report" && export_python || return 0
+    local name file
+    for name in conformance hosts chaos; do
+        [[ -s $log/rows-$name ]] && continue
+        skip "the conformance report" "it wants the step $name in the same run"
+        return 0
+    done
+    for name in test-config test-exporter test-http_span test-http1 arena_test test-span test-span_bytes test-api; do
+        file=$(find build-test/tests/unit -name "$name" -type f -perm -u+x | head -n 1)
+        [[ ! $file ]] || "$file" --tap -j1 >"$log/rows-$name" 2>/dev/null || true
+    done
+    tap "conformance report" "$export_venv_python" tests/export/report.py --out docs/otel-conformance-report.md "$log"/rows-*
+}
