@@ -338,11 +338,18 @@ class Counter:
         return until(look, "every span is counted", 60)
 
 
+def spans_in(body):
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+    return sum(len(ss.spans) for rs in ExportTraceServiceRequest.FromString(body).resource_spans for ss in rs.scope_spans)
+
+
 def counts():
     receiver = Chameleon()
     counter = Counter(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint)
     counter.ask("make 1000")
     before = counter.settled()
+    sizes = [spans_in(body) for body in receiver.bodies]
+    tap.check(sum(sizes) == 1000 and max(sizes) <= 512, "counts: no batch is larger than the limit", sizes)
     tap.check(before["exported"] == 1000 and not before["failed"] and not before["dropped"], "counts: what is delivered is exported", before)
     for fault in Chameleon.FAULTS:
         if fault == "handshake":
