@@ -37,7 +37,7 @@ ledger() {
 chain() {
     local sdk
     have_product "chain" && the_collector || return 0
-    if ! sdk=$(test_python sdk-requirements.txt); then
+    if ! sdk=$(test_python tests/servers/sdk-requirements.txt); then
         not_ok "the Python packages of tests/servers/sdk-requirements.txt install" "$log/venv"
         return 0
     fi
