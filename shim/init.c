@@ -3,6 +3,7 @@
  */
 #include "config/config.h"
 #include "fork/generation.h"
+#include "fork/knobs.h"
 #include "fork/protocol.h"
 #include "log.h"
 #include "next.h"
@@ -18,6 +19,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     (void)argc;
     (void)argv;
     int keep = errno; /* main() finds 0 there */
+    KNOBS_INIT(environ_now);
     config_capture(environ_now);
     generation_init();
     log_init();
@@ -25,7 +27,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     next_resolve(NEXT_fork);
     next_resolve(NEXT__Fork);
     fork_protocol_init();
-    errno = keep;
+    if (!KNOB_OFF(start_errno))
+        errno = keep;
 }
 
 /* OTEL_LOG_LEVEL=debug: what this process has seen. */

@@ -8,6 +8,7 @@
 #include "batch/thread.h"
 #include "clock.h"
 #include "fork/generation.h"
+#include "fork/knobs.h"
 #include "futex.h"
 #include "log.h"
 #include "process_fork.h"
@@ -24,7 +25,8 @@ static bool concerned(void)
     if (!self.arena.header || atomic_load(&self.off) || process_in_vfork_child())
         return false;
     /* a raw child that never said a word to us */
-    return atomic_load(&self.generation) == 0 || atomic_load(&self.generation) == (uint32_t)generation_now();
+    return KNOB_OFF(exit_guard) || atomic_load(&self.generation) == 0 ||
+           atomic_load(&self.generation) == (uint32_t)generation_now();
 }
 
 static uint64_t own_word(void)

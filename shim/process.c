@@ -11,6 +11,7 @@
 #include "config/program.h"
 #include "config/resource.h"
 #include "fork/generation.h"
+#include "fork/knobs.h"
 #include "fork/python.h"
 #include "futex.h"
 #include "io/inherited.h"
@@ -336,17 +337,18 @@ void process_postfork_child(bool no_thread)
     atomic_store(&self.generation, (uint32_t)generation_now());
     for (int c = 0; c < COUNTERS; c++)
         atomic_store(&uncounted[c], 0);
-    if (self.slot) {
+    if (self.slot && !KNOB_OFF(child_forgets)) {
         /* A producer that this fork interrupted goes on in the child: it writes here, not into its parent's
          * ring. */
-        void *over = mmap(self.slot, self.arena.slot_size, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+        void *over = KNOB_OFF(cover) ? NULL
+                                     : mmap(self.slot, self.arena.slot_size, PROT_READ | PROT_WRITE,
+                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
         (void)over; /* refused, it can only write into its parent's ring, which a reader checks */
         self.slot = NULL;
         self.ring = NULL;
     }
     self.served = false;
-    self.no_thread = no_thread;
+    self.no_thread = no_thread && !KNOB_OFF(no_thread);
     self.oldest_ns = 0;
     leave_postfork_child();
 }

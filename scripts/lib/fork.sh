@@ -16,3 +16,42 @@ fork_matrix() {
     tap "fork matrix" /usr/bin/python3 tests/fork/run_matrix.py "${arguments[@]}" "${page[@]}"
     if ((failed == before)) && [[ -s $log/fork-matrix.md ]]; then cp "$log/fork-matrix.md" docs/fork-matrix.md; fi
 }
+
+# A build of its own, in which a protection can be taken away: shim/fork/knobs.h.
+protections() {
+    local arguments libs name found
+    libs=$(exporter_libs 2>"$log/libs")
+    if ! { configure build-test-knobs ${libs:+-Dexporter_libs="$libs"} -Dtest_knobs=true &&
+        ninja -C build-test-knobs shim/libforkspan.so exporter/forkspan-exporter.so cli/forkspan tests/fork/matrix \
+            tests/fork/libwrap.so tests/fork/libearly.so; } >"$log/knobs" 2>&1; then
+        not_ok "test_knobs=true builds" "$log/knobs"
+        return 0
+    fi
+    # A release has neither the names nor the variable; the same look finds them where they are.
+    for name in build-test build-test-knobs; do
+        found=$({ strings -a "$name/shim/libforkspan.so" | grep -c -e FORKSPAN_TEST_OFF -e ever_resting -e queue_nesting
+            nm -a "$name/shim/libforkspan.so" | grep -c -e knob_off -e knobs_init; } | tr '\n' ' ')
+        if [[ $name == build-test ]]; then
+            is "a release has no knobs (strings and symbols of them)" "$found" "0 0 "
+        elif [[ $found == *0\ * ]]; then
+            not_ok "control: a build with test_knobs=true has them ($found)"
+        else
+            ok "control: a build with test_knobs=true has them ($found)"
+        fi
+    done
+    mapfile -t arguments < <(matrix_arguments build-test-knobs)
+    tap protections /usr/bin/python3 tests/fork/protections.py "${arguments[@]}"
+}
+
+fork_storms() {
+    local otelcol
+    have_product "fork storms" || return 0
+    if ! otelcol=$(collector 2>"$log/collector"); then
+        not_ok "the Collector builds" "$log/collector"
+        return 0
+    fi
+    tap "storm into the Collector" /usr/bin/python3 tests/fork/collector_storm.py --storm build-test/tests/fork/storm \
+        --fixture build-test/tests/fork/fixture_processor --collector "$otelcol" --children "$([[ $long ]] && echo 100000 || echo 5000)"
+    tap "storm of names" /usr/bin/python3 tests/fork/resolve_storm.py --program build-test/tests/fork/resolve_storm \
+        --preload "$preload" --children "$([[ $long ]] && echo 10000 || echo 1500)"
+}

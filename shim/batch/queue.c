@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "batch/queue.h"
+#include "fork/knobs.h"
 #include "futex.h"
 #include "tls.h"
 
 #include <sched.h>
 #include <stdatomic.h>
+
+#ifdef FORKSPAN_WITHOUT_QUEUE_LOCK
+#define WITHOUT_LOCK true
+#else
+#define WITHOUT_LOCK KNOB_OFF(queue_lock)
+#endif
 
 /* 0 free, 1 held, 2 held and waited for. */
 static _Atomic uint32_t lock;
@@ -13,8 +20,9 @@ static unsigned nested;
 
 bool queue_lock(void)
 {
-#ifndef FORKSPAN_WITHOUT_QUEUE_LOCK
-    if (atomic_load_explicit(&owner, memory_order_relaxed) == &tls) {
+    if (WITHOUT_LOCK)
+        return true;
+    if (atomic_load_explicit(&owner, memory_order_relaxed) == &tls && !KNOB_OFF(queue_nesting)) {
         nested++;
         return false;
     }
@@ -23,13 +31,13 @@ bool queue_lock(void)
         while (atomic_exchange(&lock, 2) != 0)
             futex_wait(&lock, 2, 0);
     atomic_store_explicit(&owner, &tls, memory_order_relaxed);
-#endif
     return true;
 }
 
 void queue_unlock(void)
 {
-#ifndef FORKSPAN_WITHOUT_QUEUE_LOCK
+    if (WITHOUT_LOCK)
+        return;
     if (nested) {
         nested--;
         return;
@@ -37,11 +45,12 @@ void queue_unlock(void)
     atomic_store_explicit(&owner, NULL, memory_order_relaxed);
     if (atomic_exchange(&lock, 0) == 2)
         futex_wake_all(&lock);
-#endif
 }
 
 void queue_reinit(void)
 {
+    if (KNOB_OFF(queue_reinit))
+        return;
     /* never unlocked: whoever waited for it is not here, and the word may be anything */
     atomic_store(&lock, 0);
     atomic_store(&owner, NULL);
@@ -87,9 +96,8 @@ static void seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool
         }
         if (between(from, at) == 0 || (full_only && n < max_batch))
             break;
-#ifdef FORKSPAN_WITHOUT_QUEUE_LOCK
-        sched_yield(); /* the control that shows what the lock is for: let the other one in here */
-#endif
+        if (WITHOUT_LOCK)
+            sched_yield(); /* the control that shows what the lock is for: let the other one in here */
         s->sealed[(first + count) % SEALED_MAX] = (struct sealed){from, at};
         atomic_store(&s->sealed_count, ++count);
         if (found == RING_END || found == RING_UNFINISHED)

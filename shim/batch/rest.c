@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "batch/rest.h"
 #include "clock.h"
+#include "fork/knobs.h"
 #include "futex.h"
 
 #include <stdatomic.h>
@@ -39,6 +40,8 @@ void rest_forget(void)
 void rest_enter(void)
 {
     _Atomic uint32_t *w = atomic_load(&word);
+    if (KNOB_OFF(ever_resting))
+        return;
     /* Pairs with the compare-and-swap in rest_hold: what the thread did before is seen by the forker. */
     if (atomic_fetch_or(w, AT_REST) & WAITING_MASK)
         futex_wake_all(w);
@@ -57,7 +60,7 @@ void rest_leave(void)
         uint64_t now = clock_ns(CLOCK_MONOTONIC);
         if (since == 0)
             since = now;
-        if (now - since >= LAPSE_NS) {
+        if (now - since >= LAPSE_NS && !KNOB_OFF(lapse)) {
             /* Its forker never came back (killed thread, longjmp out of a handler). A late release finds
              * another epoch and does nothing. */
             if (atomic_compare_exchange_weak(w, &v, ((v + EPOCH_ONE) & EPOCH_MASK) | AT_REST))
@@ -86,7 +89,7 @@ static uint32_t token_of(uint32_t v)
 uint32_t rest_hold(uint32_t timeout_ms)
 {
     _Atomic uint32_t *w = atomic_load(&word);
-    if (!w)
+    if (!w || KNOB_OFF(hold))
         return REST_NO_THREAD;
     uint64_t until = 0;
     bool waiting = false;

@@ -6,6 +6,7 @@
 #include "batch/loader.h"
 #include "batch/rest.h"
 #include "clock.h"
+#include "fork/knobs.h"
 #include "futex.h"
 #include "log.h"
 #include "tls.h"
@@ -14,6 +15,8 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { STACK_SIZE = 512 * 1024, LEAVING_PAUSE_NS = 2000000 };
 
@@ -100,6 +103,8 @@ static void *batch_thread(void *arg)
 {
     (void)arg;
     tls.own = true;
+    if (KNOB_OFF(raw_mask))
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, &(uint64_t){UINT64_MAX}, NULL, 8);
     struct slot *s = arena_slot(consumer.arena, own_slot);
     if (!liveness_hold(&consumer.arena->header->liveness[own_slot]))
         log_debug("no robust futexes here: a dead worker is known by its pid");
@@ -173,7 +178,7 @@ bool thread_start(const struct arena *a, const struct config *config, uint32_t s
     static const int own[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         sigdelset(&all, own[i]);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_sigmask(SIG_SETMASK, KNOB_OFF(mask) ? NULL : &all, &before);
     pthread_t id;
     int error = pthread_create(&id, &attr, batch_thread, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -250,6 +255,8 @@ bool thread_quiesce(uint32_t timeout_ms)
 
 void thread_postfork_child(void)
 {
+    if (KNOB_OFF(thread_forgets))
+        return;
     /* Never joined, never signalled: it is not here. */
     wake = NULL;
     atomic_store(&running, false);

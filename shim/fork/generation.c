@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fork/generation.h"
+#include "fork/knobs.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -16,6 +17,8 @@ static _Atomic uint64_t last = 1; /* on an ordinary page: goes on counting in th
 void generation_init(void)
 {
     const size_t size = sizeof *generation_page; /* the kernel makes it a page */
+    if (KNOB_OFF(generation))
+        return;
     void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return;
@@ -33,9 +36,11 @@ void generation_renew(void)
 {
     uint64_t next = atomic_fetch_add(&last, 1) + 1;
     /* where nothing wipes the page, the parent's key is still there */
-    for (int i = 0; i < 3; i++)
-        atomic_store(&generation_page->id_key[i], 0);
-    atomic_store(&generation_page->id_ready, 0);
+    if (!KNOB_OFF(reseed)) {
+        for (int i = 0; i < 3; i++)
+            atomic_store(&generation_page->id_key[i], 0);
+        atomic_store(&generation_page->id_ready, 0);
+    }
     atomic_store(&generation_page->generation, next);
 }
 

@@ -8,6 +8,7 @@
 #include "batch/thread.h"
 #include "config/config.h"
 #include "fork/generation.h"
+#include "fork/knobs.h"
 #include "io/connection.h"
 #include "process.h"
 #include "process_fork.h"
@@ -31,6 +32,8 @@ static bool other_threads(void)
 void fork_before(struct fork_call *call, bool repaired)
 {
     *call = (struct fork_call){.hold = REST_NO_THREAD};
+    if (KNOB_OFF(wrappers))
+        return;
     if (repaired && !tls.own)
         process_forks();
     if (tls.fork_depth++ == 0) {
@@ -38,11 +41,17 @@ void fork_before(struct fork_call *call, bool repaired)
         if (call->hold == REST_NOT_HELD)
             process_count(COUNT_FORK_UNHELD, 1);
     }
+    if (KNOB_OFF(leaf_lock))
+        queue_lock();
     call->threads = !repaired && process_has_arena() && other_threads();
 }
 
 void fork_after_parent(const struct fork_call *call)
 {
+    if (KNOB_OFF(wrappers))
+        return;
+    if (KNOB_OFF(leaf_lock))
+        queue_unlock();
     rest_release(call->hold);
     tls.fork_depth--;
     process_postfork_parent();
@@ -51,14 +60,16 @@ void fork_after_parent(const struct fork_call *call)
 void fork_after_child(const struct fork_call *call, bool repaired)
 {
     tls.fork_depth = 0;
-    if (!repaired) {
+    if (!repaired && !KNOB_OFF(wrappers)) {
         generation_renew();
         queue_reinit();
         process_postfork_child(call->threads || call->shares_files);
         connection_postfork_child();
         thread_postfork_child();
-        if (!call->shares_files)
+        if (!call->shares_files && !KNOB_OFF(close_copies))
             loader_after_fork_child();
+        if (KNOB_OFF(lazy_thread))
+            process_serves(false);
     }
 }
 
@@ -97,11 +108,13 @@ static void child(void)
     process_postfork_child(false);
     connection_postfork_child();
     thread_postfork_child();
-    loader_after_fork_child();
+    if (!KNOB_OFF(close_copies))
+        loader_after_fork_child();
     errno = keep;
 }
 
 void fork_protocol_init(void)
 {
-    pthread_atfork(prepare, parent, child);
+    if (!KNOB_OFF(atfork))
+        pthread_atfork(prepare, parent, child);
 }

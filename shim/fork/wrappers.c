@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * wrappers.c - before, the real call, after; errno kept; nothing else on the page.
  */
+#include "fork/knobs.h"
 #include "fork/protocol.h"
 #include "fork/python.h"
 #include "next.h"
@@ -22,7 +23,8 @@ EXPORT pid_t fork(void)
     int keep = errno;
     python_before_fork(&python, __builtin_return_address(0));
     fork_before(&call, true);
-    errno = keep;
+    if (!KNOB_OFF(keep_errno))
+        errno = keep;
     pid_t pid = NEXT(fork)();
     keep = errno;
     if (pid == 0) {
@@ -30,7 +32,8 @@ EXPORT pid_t fork(void)
         python_after_fork_child(&python);
         process_eager();
     } else {
-        fork_after_parent(&call);
+        if (pid > 0 || !KNOB_OFF(failed_fork))
+            fork_after_parent(&call);
         python_after_fork_parent(&python);
     }
     errno = keep;
@@ -67,11 +70,15 @@ static int clone_child(void *start)
 {
     const struct clone_start *s = start;
     int keep = errno;
-    fork_after_parent(s->call); /* the hold is on a shared page: a CLONE_VFORK parent sleeps until we go on */
+    if (!KNOB_OFF(vfork_release))
+        fork_after_parent(
+            s->call); /* the hold is on a shared page: a CLONE_VFORK parent sleeps until we go on */
     fork_after_child(s->call, false);
     errno = keep;
     /* A clone's child that returns ends its thread only; with a helper thread of ours it would stay for ever.
      */
+    if (KNOB_OFF(clone_exit))
+        return s->fn(s->arg);
     _exit(s->fn(s->arg));
 }
 
@@ -91,7 +98,7 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
         child_tid = va_arg(ap, pid_t *);
     va_end(ap);
 
-    if (flags & CLONE_VM) {
+    if (flags & CLONE_VM && !KNOB_OFF(pass_vm)) {
         /* It runs in our memory: nothing is held and nothing reset. The mark keeps its I/O off our tables. */
         uint32_t before = tls.vfork_mark;
         if (flags &
@@ -106,7 +113,7 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
     int keep = errno;
     fork_before(&call, false);
     errno = keep;
-    call.shares_files = flags & CLONE_FILES;
+    call.shares_files = flags & CLONE_FILES && !KNOB_OFF(shares_files);
     int pid = NEXT(clone)(clone_child, stack, flags, &start, parent_tid, thread_area, child_tid);
     keep = errno;
     if (!(flags & CLONE_VFORK) || pid < 0)

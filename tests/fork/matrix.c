@@ -44,7 +44,7 @@ static const struct {
              FLAG(listens),      FLAG(busy_parent),   FLAG(reuse_parent),  FLAG(reuse_child),
              FLAG(setuid_child), FLAG(seccomp_child), FLAG(setuid_parent), FLAG(sigwait),
              FLAG(atfork),       FLAG(atfork_flush),  FLAG(dlclose),       FLAG(lost_forker),
-             FLAG(open_request), FLAG(slow)};
+             FLAG(open_request), FLAG(slow),          FLAG(quiet),         FLAG(child_flush)};
 
 static bool take_option(const char *text)
 {
@@ -189,7 +189,7 @@ static void finish_request(void)
     close(open_server);
     close(open_client);
     if (traced)
-        fact("s GET /open");
+        fact("s GET /open 200");
 }
 
 static void *export_while_it_lives(void *arg)

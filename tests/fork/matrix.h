@@ -31,7 +31,9 @@ struct options {
     bool reuse_parent, reuse_child; /* all fds closed, numbers used again for files */
     bool setuid_child, seccomp_child, setuid_parent, sigwait, atfork, atfork_flush, dlclose, lost_forker,
         open_request;
-    bool slow; /* the child of a CLONE_VFORK stays until a span of the parent has arrived */
+    bool child_flush; /* the child starts its batch thread before it goes on */
+    bool quiet;       /* the child ends no span */
+    bool slow;        /* the child of a CLONE_VFORK stays until a span of the parent has arrived */
 };
 extern struct options opt;
 extern bool traced; /* the preload is there */

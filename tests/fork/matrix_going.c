@@ -115,7 +115,7 @@ int go_on(const char *who, int error, bool thread)
         if (listener >= 0 && !opt.seccomp_child && !opt.reuse_child && !opt.reuse_parent) {
             fact("h %s request %d", who, serve_request(who));
             if (traced)
-                fact("s GET /%s", who);
+                fact("s GET /%s 200", who);
         }
         end_spans(who, 2);
         bool sent = forkspan_flush(8000);
@@ -127,7 +127,12 @@ int go_on(const char *who, int error, bool thread)
         end_spans(last, 1); /* and one that the exit has to send, or the parent */
         exit(CODE);
     }
-    end_spans(who, 2);
+    if (!opt.quiet)
+        end_spans(who, 2);
+    if (opt.child_flush && thread) {
+        forkspan_flush(8000);
+        see_threads(who, traced ? 2 : 1);
+    }
     if (strcmp(opt.going, "exit") == 0)
         exit(CODE);
     if (strcmp(opt.going, "_exit") == 0)

@@ -97,6 +97,8 @@ CIRCUMSTANCES = {
     "dlclose": _c("the preload is opened and closed by dlopen, dlclose", "batch", "dlclose"),
     "listed_twice": _c("LD_PRELOAD lists us twice", "batch", "listens", env=(("MATRIX_TWICE", "1"),)),
     "during": _c("another thread's span is to arrive while the child lives", "batch", "busy_parent", "slow", env=QUICK),
+    "returns": _c("the child has a batch thread of its own when it returns", "batch", "child_flush"),
+    "quiet": _c("the child says nothing to us", "batch", "quiet"),
     "open_request": _c("a request is open across it; the child closes every file", "batch", "listens", "open_request"),
 }
 
@@ -172,6 +174,8 @@ def rows():
     add(("fork", "daemon", "clone_sigchld", "asm_clone3"), ("serve", "_exit"), ALLOCATORS)
     add(("fork", "clone_sigchld", "asm_clone3", "_Fork"), ("_exit",), ["full"])
     add(("fork",), ("serve", "exit"), ["full"])
+    add(("fork", "clone_sigchld", "asm_clone3", "sys_fork", "_Fork"), ("exit", "exec"), ["quiet"])
+    add(("clone_sigchld", "__clone", "fork", "_Fork"), ("return", "exit"), ["returns"])
     # what applications do besides
     add(("fork", "clone_sigchld", "asm_clone3"), ("serve",), ("reuse_parent", "reuse_child"))
     add(("fork", "vfork"), ("exec",), ("reuse_parent", "reuse_parent_poll"))

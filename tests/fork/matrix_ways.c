@@ -223,11 +223,27 @@ static void vfork_as(const char *who)
         reap(who, pid);
 }
 
+/* A subprocess that waits for our batch thread waits for FORK_WAIT, which is a second here. */
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+static void see_delay(const char *who, double began)
+{
+    fact("h %s waited %d", who, seconds_now() - began > 0.95);
+}
+
 static void spawn_as(const char *who)
 {
     pid_t pid = -1;
+    double began = seconds_now();
     errno = ERRNO_BEFORE;
     int error = posix_spawn(&pid, opt.self, NULL, NULL, exec_arguments(who), environ);
+    int after = errno;
+    see_delay(who, began);
+    errno = after;
     fact("h %s spawn %d", who, error);
     parent_sees(who, pid, errno);
     if (error == 0)
@@ -239,12 +255,15 @@ static void shell_as(const char *who, bool pipe)
     char command[768];
     char *const *a = exec_arguments(who);
     snprintf(command, sizeof command, "exec '%s' '%s' '%s'", a[0], a[1], a[2]);
+    double began = seconds_now();
     errno = ERRNO_BEFORE;
     if (!pipe) {
         fact("h %s status %x", who, (unsigned)system(command));
+        see_delay(who, began);
     } else {
         FILE *f = popen(command, "r");
         char text[64];
+        see_delay(who, began);
         fact("h %s read %zu", who, f ? fread(text, 1, sizeof text, f) : 0);
         fact("h %s status %x", who, f ? (unsigned)pclose(f) : 0xffffffffu);
     }

@@ -263,12 +263,13 @@ def one_run(settings, cell, traced, knobs=""):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_cell(settings, cell, knobs="", tries=1, until_wrong=False):
+def run_cell(settings, cell, knobs="", tries=1, limit=None):
     """In a process of its own: {wrong, runs, seconds, spans, skip}."""
     if CIRCUMSTANCES[cell.circumstance].root and os.geteuid() != 0:
         return {"skip": "needs root", "runs": 0}
     if cell.way == "newpid" and os.geteuid() != 0:
         return {"skip": "a PID namespace needs root", "runs": 0}
+    settings.limit = limit or settings.limit
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     one_run.control, _, _ = one_run(settings, cell, False)
     if one_run.control.hang and not cell.way.startswith(("sys_", "asm_", "clone", "_Fork")):

@@ -46,8 +46,9 @@ def read_spans(body):
             for span in all_of(scope_spans, 2):
                 part = {n: v for n, v in fields(span) if n in (1, 2, 5)}
                 name = part[5].decode()
-                path = _attributes(span, 9).get("url.path") if name == "GET" else None
-                found.append(Span(f"GET {path}" if path else name, part[2].hex(), part[1].hex(), pid, path))
+                of_http = _attributes(span, 9) if name == "GET" else {}
+                path = of_http.get("url.path")
+                found.append(Span(f"GET {path} {of_http.get('http.response.status_code')}" if path else name, part[2].hex(), part[1].hex(), pid, path))
     return found
 
 

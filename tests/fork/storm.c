@@ -2,9 +2,9 @@
  * storm.c - threads end spans by span.h while the process forks again and again; every child ends spans of
  * its own.
  *
- * argv: children, spans a child, enders, journal. The name of each span that was queued is written to the
- * journal; the receiver (tests/fork/run_storm) compares. Prints "children N hung M ended E unheld U
- * dropped D": spans that found a full ring are counted, not lost.
+ * argv: children, spans a child, enders, microseconds between two spans of an ender. The runners compare what
+ * arrives (run_storm.py, collector_storm.py). Prints "children N
+ * hung M ended E unheld U dropped D": spans that found a full ring are counted, not lost.
  */
 #include "storm.h"
 #include "process.h"
@@ -17,6 +17,7 @@
 
 static _Atomic bool done;
 static _Atomic unsigned parent_ended;
+static useconds_t pause_us = 200;
 
 static void end_one(const char *name)
 {
@@ -33,7 +34,7 @@ static void *end_spans(void *arg)
         snprintf(name, sizeof name, "parent-%d-%u", (int)(intptr_t)arg, atomic_fetch_add(&parent_ended, 1));
         end_one(name);
         /* in bursts: the queue is to be neither empty nor full all the time */
-        usleep(200);
+        usleep(pause_us);
     }
     return NULL;
 }
@@ -44,6 +45,8 @@ int main(int argc, char **argv)
     unsigned spans = argc > 2 ? (unsigned)atoi(argv[2]) : 3;
     unsigned enders = argc > 3 ? (unsigned)atoi(argv[3]) : 4;
     pthread_t threads[16];
+    if (argc > 4)
+        pause_us = (useconds_t)atoi(argv[4]);
     if (!process_serves(false)) /* this process is a server: it has a batch thread from the start */
         return 3;
     for (unsigned i = 0; i < enders && i < 16; i++)
