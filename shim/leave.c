@@ -124,8 +124,10 @@ bool process_waited(pid_t pid)
                                       sweep_orphaned(&self.arena, &many);
         bool early = now < then && !(many && now + LOOK_EVERY_NS - then > LOOK_SOON_NS);
         atomic_store(&look_due, orphaned && early);
-        if (orphaned && !early && atomic_compare_exchange_strong(&look_after_ns, &then, now + LOOK_EVERY_NS))
-            oneshot_start(&self.arena, ONESHOT_LINGER, 0);
+        if (orphaned && !early &&
+            atomic_compare_exchange_strong(&look_after_ns, &then, now + LOOK_EVERY_NS) &&
+            oneshot_start(&self.arena, ONESHOT_LINGER, 0))
+            self.answers_for = true; /* not yet attached, it has only us to keep the arena there */
     }
     errno = keep;
     return ours;

@@ -106,6 +106,7 @@ static void work(struct consumer *c, struct slot *own, bool linger)
         /* Withdraw, then look: whoever relied on us before may have gone by now. */
         bool many;
         atomic_exchange(&own->leaving, 1);
+        consumer_release(&arena, c->me); /* rings that we have taken count as nobody's, too */
         if (sweep_other_consumer(&arena, c->me) != SWEEP_NOBODY || !sweep_orphaned(&arena, &many))
             return;
         atomic_store(&own->leaving, 0);
