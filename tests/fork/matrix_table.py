@@ -155,8 +155,7 @@ def rows():
     add(("fork", "_Fork", "clone_sigchld", "asm_clone3", "daemon", "double"), GOINGS, ["asleep"])
     add(("forkpty", "newpid", "nested3", "threads8", "__fork", "clone_16k", "sys_fork"), ("exit", "return"), ["asleep"])
     # without a batch thread
-    add(("fork", "clone_sigchld", "asm_clone3", "vfork", "posix_spawn"), ("serve", "exec"), ["none", "master"])
-    add(("fork", "clone_sigchld", "asm_clone3", "vfork", "posix_spawn"), ("serve",), ["untouched"])
+    add(("fork", "clone_sigchld", "asm_clone3", "vfork", "posix_spawn"), ("serve", "exec"), ["none", "master", "untouched"])
     # where the batch thread may be
     stuck = ("poll", "connecting", "tls", "midresponse", "dns", "dead")
     add(("fork", "clone_sigchld"), ("serve",), stuck)

@@ -68,8 +68,10 @@ static void reap(const char *who, pid_t pid)
 void reap_all(const char *who)
 {
     int status, n = 0;
+    /* status 0 is none of the driver's own: a consumer that an exec'd program left behind (init takes such,
+     * too) */
     for (pid_t pid; (pid = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR;)
-        if (pid > 0)
+        if (pid > 0 && status != 0)
             n++, fact("h %s orphan %x", who, (unsigned)status);
     fact("h %s orphans %d", who, n);
 }
