@@ -43,6 +43,11 @@ protections() {
     tap protections /usr/bin/python3 tests/fork/protections.py "${arguments[@]}"
 }
 
+tools() {
+    have_product "everyday tools" || return 0
+    tap "everyday tools" /usr/bin/python3 tests/transparent/tools.py --preload "$preload" --repeat "$([[ $long ]] && echo 20 || echo 1)"
+}
+
 fork_storms() {
     local otelcol
     have_product "fork storms" || return 0

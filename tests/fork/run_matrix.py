@@ -325,8 +325,7 @@ def run_all(settings, jobs, report):
 def page(settings, results):
     cells = [(job["cell"], result) for job, result in results]
     good = sum(1 for _, r in cells if not r.get("wrong") and not r.get("skip"))
-    lines = ["# The fork matrix", "",
-             "<!-- SPDX-License-Identifier: Apache-2.0 -->",
+    lines = ["<!-- SPDX-License-Identifier: Apache-2.0 -->", "# The fork matrix", "",
              "<!-- Written by tests/fork/run_matrix.py; do not edit. -->", "",
              f"{len(cells)} cells, {good} pass. `scripts/test` runs each once, `scripts/test --long` many times.", "",
              "A cell is a way to fork, a way to go on, and circumstances. Each is run with and without the preload. It",
