@@ -14,3 +14,13 @@ python_hooks() {
         --gunicorn "$(dirname "$python")/gunicorn" "uWSGI 2.0.31:$(dirname "$python")/uwsgi" \
         "Debian's uWSGI:/usr/bin/uwsgi --plugin python3"
 }
+
+# The SDK built in the master, without hooks. In the long mode each way to fail is tried without forkspan, too.
+python_sdk() {
+    have_product "the SDK in a master" && servers_python && sdk_python && the_collector || return 0
+    local size=(--requests 400)
+    if [[ $long ]]; then size=(--requests 6000 --controls 10); fi
+    tap "python sdk" "$sdk" tests/python/sdk.py --collector "$otelcol" --forkspan "$command" "${size[@]}" \
+        --gunicorn "$(dirname "$sdk")/gunicorn" "uWSGI 2.0.31:$(dirname "$python")/uwsgi -H $(dirname "$(dirname "$sdk")")" \
+        "Debian's uWSGI:/usr/bin/uwsgi --plugin python3 -H $(dirname "$(dirname "$sdk")")"
+}

@@ -34,13 +34,18 @@ ledger() {
         --requests "$([[ $long ]] && echo 21500 || echo 2000)"
 }
 
-chain() {
-    local sdk
-    have_product "chain" && the_collector || return 0
+# sdk_python: sets $sdk to the python3 of applications with an OpenTelemetry SDK inside, once
+sdk_python() {
+    [[ ${sdk-} ]] && return 0
     if ! sdk=$(test_python tests/servers/sdk-requirements.txt); then
+        sdk=
         not_ok "the Python packages of tests/servers/sdk-requirements.txt install" "$log/venv"
-        return 0
+        return 1
     fi
+}
+
+chain() {
+    have_product "chain" && the_collector && sdk_python || return 0
     tap chain "$sdk" tests/servers/chain.py --collector "$otelcol" --forkspan "$command" \
         --requests "$([[ $long ]] && echo 2000 || echo 100)"
 }
