@@ -329,6 +329,41 @@ void process_drained(void)
         thread_wake();
 }
 
+/* The slot of the parent of this process, and the place of the alias that it had for it. */
+static struct {
+    char *from;
+    uint32_t index, epoch;
+} inherited;
+
+static _Atomic uint32_t forks_made;
+
+uint32_t process_forks_made(void)
+{
+    return atomic_load_explicit(&forks_made, memory_order_acquire);
+}
+
+void process_will_fork(void)
+{
+    atomic_fetch_add(&forks_made, 1);
+}
+
+struct request *process_inherited_request(struct request *r, uint32_t *epoch)
+{
+    const char *at = (const char *)r;
+    if (!inherited.from || at < inherited.from || at >= inherited.from + self.arena.slot_size)
+        return NULL;
+    *epoch = inherited.epoch;
+    return (struct request *)((char *)arena_slot(&self.arena, inherited.index) + (at - inherited.from));
+}
+
+struct request_table *process_request_table(const struct request *r, uint32_t epoch)
+{
+    char *first = (char *)arena_slot(&self.arena, 0);
+    struct slot *s = arena_slot(&self.arena, (uint32_t)(((const char *)r - first) / self.arena.slot_size));
+    return atomic_load(&s->epoch) == epoch ? (struct request_table *)((char *)s + self.arena.requests_off)
+                                           : NULL;
+}
+
 void process_postfork_child(bool no_thread)
 {
     atomic_store(&ready, 0);
@@ -338,6 +373,9 @@ void process_postfork_child(bool no_thread)
     for (int c = 0; c < COUNTERS; c++)
         atomic_store(&uncounted[c], 0);
     if (self.slot && !KNOB_OFF(child_forgets)) {
+        inherited.from = (char *)self.slot;
+        inherited.index = self.index;
+        inherited.epoch = atomic_load(&arena_slot(&self.arena, self.index)->epoch);
         /* A producer that this fork interrupted goes on in the child: it writes here, not into its parent's
          * ring. */
         void *over = KNOB_OFF(cover) ? NULL

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct request_table; /* arena/requests.h: the in-progress table of a slot */
+struct request;
 
 /* listen() succeeded in this process: makes the arena, opens the exporter. Ordinary context. */
 void process_listens(void);
@@ -33,6 +34,14 @@ struct ring *process_ring(void);
 struct request_table *process_requests(void);
 /* A record was committed: wakes the batch thread where the batch size is reached. Handler-safe. */
 void process_committed(void);
+
+/* How often this process has forked. */
+uint32_t process_forks_made(void);
+/* In a child: the shared entry behind `r`, an entry of its parent's table as its parent had it; NULL where
+ * `r` is none. *epoch: for process_request_table(). */
+struct request *process_inherited_request(struct request *r, uint32_t *epoch);
+/* The table that `r`, so found, lies in; NULL when its slot has been given to another process since. */
+struct request_table *process_request_table(const struct request *r, uint32_t epoch);
 
 /* Counters of the slot, handler-safe. */
 enum counter {

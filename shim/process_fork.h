@@ -25,6 +25,8 @@ void process_postfork_child(bool no_thread);
 void process_eager(void);
 /* In the parent of a fork: this process may be the one that its children's spans are left to. */
 void process_postfork_parent(void);
+/* Before a fork: what was asked until now may be answered by a child. */
+void process_will_fork(void);
 
 /* Around execve and its kind: where the process would leave spans that nobody sends, it starts the one-shot
  * consumer and waits until that has attached, at most FORK_WAIT. Async-signal-safe. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena/requests.h"
+#include "clock.h"
 #include "fork/generation.h"
 #include "process.h"
 
@@ -8,6 +9,7 @@
 
 #define WORDS (REQUESTS / 64)
 #define OVERFLOW_ENTRIES 384u
+#define LEFT_FOR_NS UINT64_C(30000000000)
 
 struct request_table {
     _Alignas(64) _Atomic uint64_t used[WORDS];      /* one bit an entry */
@@ -87,8 +89,28 @@ static struct request *fresh(struct request *r)
     r->tracestate_len = 0;
     atomic_store_explicit(&r->status, 0, memory_order_relaxed);
     atomic_store_explicit(&r->record, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->claim, REQUEST_READERS, memory_order_relaxed);
     atomic_store_explicit(&r->phase, REQUEST_HEAD, memory_order_release);
     return r;
+}
+
+/* What was left to children and not answered by any in all this time, is given back. */
+static bool left_reclaim(struct request_table *t)
+{
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    bool any = false;
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        struct request *r = &t->entry[i].request;
+        uint32_t left = REQUEST_LEFT;
+        if (atomic_load_explicit(&r->claim, memory_order_relaxed) == REQUEST_LEFT &&
+            now - r->start_monotonic_ns > LEFT_FOR_NS &&
+            atomic_compare_exchange_strong(&r->claim, &left, REQUEST_TAKEN)) {
+            process_count(COUNT_DROPPED, 1);
+            request_release(t, r);
+            any = true;
+        }
+    }
+    return any;
 }
 
 struct request *request_claim(struct request_table *t)
@@ -96,6 +118,8 @@ struct request *request_claim(struct request_table *t)
     int i;
     if (t) {
         i = bit_claim(t->used, WORDS);
+        if (i < 0 && left_reclaim(t))
+            i = bit_claim(t->used, WORDS);
         if (i >= 0)
             return fresh(&t->entry[i].request);
         process_count(COUNT_NO_ROOM, 1);
@@ -136,6 +160,48 @@ void request_release(struct request_table *t, struct request *r)
         atomic_store_explicit(&t->reader[i], 0, memory_order_relaxed);
         bit_release(t->used, (size_t)i);
     }
+}
+
+static bool claim_change(struct request *r, uint32_t from, uint32_t to)
+{
+    return atomic_compare_exchange_strong(&r->claim, &from, to);
+}
+
+bool request_take(struct request_table *parents, struct request *from, struct request *to)
+{
+    uint32_t was = atomic_load_explicit(&from->claim, memory_order_acquire);
+    /* Copied before it is taken: right after that its reader may give it to another request. */
+    if ((was != REQUEST_READERS && was != REQUEST_LEFT) || !request_copy(from, to))
+        return false;
+    if (was == REQUEST_READERS && claim_change(from, REQUEST_READERS, REQUEST_TAKEN)) {
+        atomic_store_explicit(&to->claim, REQUEST_READERS, memory_order_relaxed);
+        return true;
+    }
+    if (!claim_change(from, REQUEST_LEFT, REQUEST_TAKEN))
+        return false;
+    request_release(parents, from);
+    atomic_store_explicit(&to->claim, REQUEST_READERS, memory_order_relaxed);
+    return true;
+}
+
+bool request_answer(struct request *r)
+{
+    return claim_change(r, REQUEST_READERS, REQUEST_ANSWERED) || atomic_load(&r->claim) == REQUEST_ANSWERED;
+}
+
+bool request_leave(struct request_table *t, struct request *r)
+{
+    if (table_index(t, r) < 0) {
+        request_release(t,
+                        r); /* of this process's own memory, where no child can take it, and yet may answer */
+        return true;
+    }
+    if (claim_change(r, REQUEST_READERS, REQUEST_LEFT))
+        return true;
+    if (atomic_load(&r->claim) != REQUEST_TAKEN)
+        return false;
+    request_release(t, r);
+    return true;
 }
 
 void request_read_by(struct request_table *t, const struct request *r, uint32_t reader)
@@ -242,5 +308,8 @@ bool request_read(const struct request_table *t, unsigned i, struct request *cop
 {
     if (i >= REQUESTS || !(atomic_load_explicit(&t->used[i / 64], memory_order_acquire) >> i % 64 & 1))
         return false;
+    uint32_t claim = atomic_load_explicit(&t->entry[i].request.claim, memory_order_acquire);
+    if (claim == REQUEST_LEFT || claim == REQUEST_TAKEN)
+        return false; /* a child's, if anybody's */
     return request_copy(&t->entry[i].request, copy);
 }

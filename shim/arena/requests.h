@@ -41,6 +41,15 @@ enum request_flag {
     REQUEST_HTTPS = 16,          /* the server in front says that the client spoke TLS */
 };
 
+/* The first process to write a byte of the answer owns the request. Only changed by compare-and-swap, and
+ * only in a process that has forked since it read the head, and in its children. */
+enum request_claim {
+    REQUEST_READERS,  /* nobody else's yet */
+    REQUEST_ANSWERED, /* its reader began to answer: no child may take it */
+    REQUEST_LEFT,     /* its reader closed the connection without an answer: a child may have it */
+    REQUEST_TAKEN,    /* by a child, which has its own copy */
+};
+
 /* Values of request.minor that are no minor of HTTP/1: what the server in front spoke. */
 #define REQUEST_HTTP_2 20
 #define REQUEST_HTTP_3 30
@@ -58,6 +67,7 @@ struct request {
      * ring_commit: who sweeps a dead owner's table looks whether that record was finished before it writes
      * the span itself. */
     _Atomic uint32_t record;
+    _Atomic uint32_t claim;  /* enum request_claim: who answers it, where a fork came between */
     _Atomic uint16_t status; /* final status code, 0 before; set before the write that carries it */
     uint8_t minor;           /* HTTP/1.minor, or REQUEST_HTTP_ */
     uint8_t flags;
@@ -90,6 +100,14 @@ void request_table_init(struct request_table *t);
  * overflow (its span is lost if the process dies; a full table is counted as COUNT_NO_ROOM). NULL when that
  * is full, too. */
 struct request *request_claim(struct request_table *t);
+/* A child begins to answer what `from`, an entry of its parent's table, asks: copies it into `to`. False
+ * where another process was first. Gives the entry back if its reader has left it. */
+bool request_take(struct request_table *parents, struct request *from, struct request *to);
+/* Its reader begins to answer. False: a child was first. */
+bool request_answer(struct request *r);
+/* Its reader closes the connection and has not begun to answer: true if a child may, or does; then the entry
+ * is not the caller's any more. */
+bool request_leave(struct request_table *t, struct request *r);
 /* Gives it back. `t` as it was at the claim. NULL is fine. */
 void request_release(struct request_table *t, struct request *r);
 /* Thread number `reader` has read the head of r, an entry of `t` or of the overflow. */

@@ -36,6 +36,7 @@ void fork_before(struct fork_call *call, bool repaired)
         return;
     if (repaired && !tls.own)
         process_forks();
+    process_will_fork();
     if (tls.fork_depth++ == 0) {
         call->hold = rest_hold(process_fork_wait_ms());
         if (call->hold == REST_NOT_HELD)
@@ -79,6 +80,7 @@ static void prepare(void)
     int keep = errno;
     /* daemon() and forkpty() reach libc's fork without our wrapper */
     if (tls.fork_depth == 0) {
+        process_will_fork();
         tls.hold = rest_hold(TRY_HOLD_MS);
         if (tls.hold == REST_NOT_HELD)
             process_count(COUNT_FORK_UNHELD, 1);

@@ -129,6 +129,27 @@ static void owner_drop(struct connection *c, enum half half)
     atomic_store(&c->owner[half], 0);
 }
 
+/* The one request that the parent read and had not answered when it forked: from now on known by its entry in
+ * the arena, since the memory that the parent had it in is not the child's. */
+static bool inherit_pending(struct connection *c)
+{
+    uint32_t got = atomic_load(&c->got);
+    if (atomic_load(&c->put) - got != 1)
+        return false;
+    if (c->foreign)
+        return true; /* a grandparent's */
+    _Atomic uintptr_t *place = &c->pending[got % CONNECTION_PENDING];
+    uintptr_t word = atomic_load(place);
+    struct request *r = PENDING_POINTER(word);
+    if (r)
+        r = process_inherited_request(r, &c->foreign_epoch);
+    if (!r)
+        return false;
+    atomic_store(place, (uintptr_t)r | (word & (PENDING_SET | PENDING_KIND_MASK)));
+    c->foreign = true;
+    return true;
+}
+
 /* This process is not the one that read what the connection remembers: those requests are the parent's.
  * Between two requests the connection goes on, else its place in the stream is unknown. False while another
  * thread is at it. */
@@ -146,13 +167,18 @@ static bool refresh(struct connection *c, uint64_t now, bool stale)
     bool between = !stale && c->protocol != PROTOCOL_UWSGI && http1_idle(&c->request) &&
                    http1_idle(&c->response) && atomic_load(&c->put) == atomic_load(&c->got) &&
                    !atomic_load(&c->request_final);
+    /* What was read and not answered may be answered here; of one request the place in the stream is known.
+     */
+    bool asked = !stale && !between && http1_idle(&c->response) && inherit_pending(c);
     c->inherited = true;
     c->current = NULL;
     c->answering = false;
-    atomic_store(&c->put, 0);
-    atomic_store(&c->got, 0);
+    if (!asked) {
+        atomic_store(&c->put, 0);
+        atomic_store(&c->got, 0);
+    }
     atomic_store(&c->generation, now);
-    if (!between)
+    if (!between && !asked)
         connection_end(c, CONNECTION_DONE);
     return true;
 }
@@ -313,6 +339,8 @@ static struct connection *connection_new(int fd, const struct sockaddr *peer, so
     atomic_store_explicit(&c->peeked, 0, memory_order_relaxed);
     atomic_store_explicit(&c->passed_on, false, memory_order_relaxed);
     c->protocol = PROTOCOL_UNKNOWN;
+    c->foreign = false;
+    c->forks = 0;
     http1_init_request(&c->request);
     http1_init_response(&c->response);
     c->current = NULL;

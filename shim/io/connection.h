@@ -85,6 +85,11 @@ struct connection {
     bool status_told;
     uint64_t last_sent_ns; /* monotonic; kept only in a body that the close ends */
 
+    /* Both halves': where a fork came between a request and its answer. */
+    bool foreign;           /* the one pending request is an entry of the parent's table, in the arena */
+    uint32_t foreign_epoch; /* of that entry's slot */
+    uint32_t forks;         /* of this process when it last handed a request over */
+
     /* Between them: a list with one writer (request half) and one reader (response half). */
     _Atomic bool request_final; /* no request will come any more */
     _Atomic uint32_t put, got;

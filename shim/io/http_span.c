@@ -317,6 +317,7 @@ void http_half_hand_over(struct connection *c, const uint8_t *head_end)
     struct request *r = c->current;
     c->current = NULL;
     c->handed_over = true;
+    c->forks = process_forks_made();
     uint32_t put = atomic_load_explicit(&c->put, memory_order_relaxed);
     if (put - atomic_load_explicit(&c->got, memory_order_acquire) >= CONNECTION_PENDING) {
         /* More requests unanswered than fit: these are followed to their answers, no later one is. */
@@ -764,6 +765,44 @@ static struct request *oldest_pop(struct connection *c)
     return PENDING_POINTER(word);
 }
 
+/* A fork came between the oldest request and its answer, which begins: whose is it? The child's that answers
+ * what its parent read is a copy in the child's table; a request that another process answers is not ours. */
+static void claim_oldest(struct connection *c)
+{
+    uintptr_t word = oldest(c);
+    struct request *asked = PENDING_POINTER(word), *own = asked;
+    if (!asked)
+        return;
+    if (c->foreign) {
+        struct request_table *parents = process_request_table(asked, c->foreign_epoch);
+        own = parents && process_serves(true) ? request_claim(process_requests()) : NULL;
+        if (own && !request_take(parents, asked, own)) {
+            request_release(process_requests(), own);
+            own = NULL;
+        }
+        c->foreign = false;
+    } else if (!request_answer(asked)) {
+        request_release(process_requests(), asked);
+        own = NULL;
+    }
+    if (own == asked)
+        return;
+    if (!own)
+        current_unseen(1); /* as one that found no room */
+    atomic_store_explicit(&c->pending[atomic_load(&c->got) % CONNECTION_PENDING],
+                          (uintptr_t)own | (word & (PENDING_SET | PENDING_KIND_MASK)), memory_order_relaxed);
+}
+
+/* Nobody has begun to answer it here: a child may. True: it is not this process's to end. */
+static bool left_to_a_child(struct connection *c, struct request *r)
+{
+    if (c->foreign) {
+        c->foreign = false;
+        return true; /* a child that lets go of what it could have answered */
+    }
+    return r && !c->answering && c->forks != process_forks_made() && request_leave(process_requests(), r);
+}
+
 /* A response begins: what does it answer? An answer before the end of the head (400, 408, 431) takes the
  * request as far as it is known. */
 static void response_begins(struct connection *c)
@@ -775,6 +814,8 @@ static void response_begins(struct connection *c)
             http_half_hand_over(c, NULL);
         connection_leave(c, HALF_REQUEST);
     }
+    if (c->foreign || c->forks != process_forks_made())
+        claim_oldest(c);
     uintptr_t word = oldest(c);
     if (word) {
         c->answering = true;
@@ -867,6 +908,8 @@ void http_write_ahead(struct connection *c, const uint8_t *p, size_t n)
             return;
         status = status * 10 + (p[i] - '0');
     }
+    if (c->foreign)
+        return; /* not taken yet */
     struct request *r = PENDING_POINTER(oldest(c));
     if (r && (status >= 200 || status == 101))
         atomic_store_explicit(&r->status, (uint16_t)status, memory_order_relaxed);
@@ -895,6 +938,8 @@ void http_connection_closed(struct connection *c)
         response_ends(c, c->last_sent_ns);
     while (oldest(c)) {
         struct request *r = oldest_pop(c);
+        if (left_to_a_child(c, r))
+            continue;
         if (r && !c->status_told)
             atomic_store_explicit(&r->status, 0,
                                   memory_order_relaxed); /* told ahead of a write that failed */
@@ -911,7 +956,9 @@ void http_connection_forget(struct connection *c)
 {
     while (oldest(c)) {
         current_untold(); /* its work goes on, and nobody will know when it is over */
-        request_release(process_requests(), oldest_pop(c));
+        struct request *r = oldest_pop(c);
+        if (!left_to_a_child(c, r))
+            request_release(process_requests(), r);
     }
     request_drop(c);
 }

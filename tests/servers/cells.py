@@ -32,6 +32,7 @@ class Cell:
     kinds: list = dataclasses.field(default_factory=lambda: KINDS)
     hangs: int = 0  # requests that are never answered
     abrupt: bool = False  # an event of it cuts connections: requests without an answer are no failure
+    rate: int = 0  # at most so many requests a second
     router: bool = False  # two spans a request: the router's and the worker's
     settled: bool = False  # stopped when its spans have arrived: its workers are killed, and share nothing
     stop: str = "TERM"
@@ -88,15 +89,17 @@ class Uwsgi(Server):
 
     def stop(self, seconds=60):
         """uWSGI 2.0 forgets one stop of ten, with forkspan and without, when it comes as a worker is recycled: the master
-        waits for ever for a worker that is a zombie. It listens to the next."""
+        waits for ever for one that it made after it told them to leave, or for a zombie. So both are told again."""
+        master = self.first()
         began = time.monotonic()
         self.process.send_signal(self.stop_signal)
         while time.monotonic() - began < seconds / 2:
             try:
-                self.process.wait(5)
+                self.process.wait(3)
                 return time.monotonic() - began
             except subprocess.TimeoutExpired:
-                self.process.send_signal(self.stop_signal)
+                for pid in (master, *children(master)):
+                    os.kill(pid, self.stop_signal)
         return super().stop(seconds / 2)
 
     def order(self, letter):
@@ -187,10 +190,10 @@ def nginx_hup(server):
 class Worked(Server):
     """A server whose first answer says that it is there."""
 
-    def __init__(self, folder, name, command, forkspan, endpoint, stop_signal=signal.SIGTERM):
+    def __init__(self, folder, name, command, forkspan, endpoint, stop_signal=signal.SIGTERM, env=None):
         self.port = free_port()
         super().__init__(folder, name, [word.format(port=self.port) for word in command], forkspan, endpoint,
-                         stop_signal=stop_signal, env={"PYTHONPATH": str(HERE)})
+                         stop_signal=stop_signal, env={"PYTHONPATH": str(HERE), **(env or {})})
         self.wait_for(lambda: answers(self.port), f"{name} listens")
 
 
@@ -212,15 +215,20 @@ def hypercorn(*arguments):
 
 # ---------------------------------------------------------------- forks of other shapes
 
+# A child for each connection takes a slot, and the dead's are given back about once a second.
+SLOTS = {"FORKSPAN_WORKERS": "1024"}
+
+
 def forking(folder, forkspan, endpoint):
-    return Worked(folder, "forking", ["/usr/bin/python3", str(HERE / "forking.py"), "{port}"], forkspan, endpoint, signal.SIGINT)
+    return Worked(folder, "forking", ["/usr/bin/python3", str(HERE / "forking.py"), "{port}"], forkspan, endpoint, signal.SIGINT,
+                  env=SLOTS)
 
 
 def forkhead(mode):
     def start(folder, forkspan, endpoint):
         program = os.path.join(folder, "forkhead")
         subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", program, str(HERE / "forkhead.c")], check=True)
-        return Worked(folder, "forkhead", [program, mode, "{port}"], forkspan, endpoint)
+        return Worked(folder, "forkhead", [program, mode, "{port}"], forkspan, endpoint, env=SLOTS)
 
     return start
 
@@ -270,8 +278,9 @@ CELLS = [
          (("HUP reload of nginx", nginx_hup),), router=True, stop="QUIT, INT"),
     Cell("uvicorn", "uvicorn", "2 workers", uvicorn(), (("HUP reload", uvicorn_hup),)),
     Cell("hypercorn", "hypercorn", "2 workers", hypercorn(), settled=True),
-    Cell("forking", "http.server", "ForkingMixIn: read in a child made for the connection", forking, chunked=False, stop="INT"),
-    Cell("head", "fixture", "head read by a process, answered by its child", forkhead("head"), chunked=False, fresh=True),
+    Cell("forking", "http.server", "ForkingMixIn: read in a child made for the connection", forking, chunked=False, rate=200, stop="INT"),
+    Cell("head", "fixture", "head read by a process, answered by its child", forkhead("head"), chunked=False, rate=200,
+         fresh=True),
     Cell("clone", "fixture", "4 workers by clone(), 16 KiB stacks, PID namespaces", forkhead("clone"), chunked=False, fresh=True),
 ]
 

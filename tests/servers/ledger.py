@@ -127,7 +127,7 @@ async def connect(port, request):
             await asyncio.sleep(0.02)
 
 
-async def worker(queue, port, journal, events):
+async def worker(queue, port, journal, events, pace):
     reader = writer = None
     used = False
     while queue:
@@ -135,6 +135,8 @@ async def worker(queue, port, journal, events):
             event()
         request = queue.popleft()
         journal.append(request)
+        if pace:  # the load is to be of this size, nothing is waited for
+            await asyncio.sleep(pace(len(journal)))
         reused, used = used, True
         try:
             if writer is None:
@@ -170,7 +172,7 @@ async def worker(queue, port, journal, events):
         writer.close()
 
 
-def send_all(port, requests, events):
+def send_all(port, requests, events, rate=0):
     """Sends them all; `events` happen one after the other, each when its share of the requests has begun."""
     queue, journal, happening = collections.deque(requests), [], []
 
@@ -184,7 +186,9 @@ def send_all(port, requests, events):
 
     async def run():
         due = {len(requests) * (i + 1) // (len(events) + 1): begin(function) for i, function in enumerate(events)}
-        await asyncio.gather(*(worker(queue, port, journal, due) for _ in range(CONCURRENCY)))
+        began = time.monotonic()
+        pace = rate and (lambda number: max(0, began + number / rate - time.monotonic()))
+        await asyncio.gather(*(worker(queue, port, journal, due, pace) for _ in range(CONCURRENCY)))
         await asyncio.gather(*happening)
 
     asyncio.run(run())
@@ -321,7 +325,7 @@ def run(tap, cell, options):
         try:
             server = cell.start(folder, options.forkspan, collector and collector.endpoint)
             began = time.monotonic()
-            journal = send_all(server.port, requests, [lambda f=f: f(server) for _, f in cell.events])
+            journal = send_all(server.port, requests, [lambda f=f: f(server) for _, f in cell.events], cell.rate)
             print(f"# {name}: {len(journal)} requests in {time.monotonic() - began:.1f} s", flush=True)
             bad = [request for request in journal if not request.error and request.status != request.code]
             tap.check(not bad, f"{name}: every answer has its status", "\n".join(map(str, bad[:20])))

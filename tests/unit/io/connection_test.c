@@ -325,6 +325,97 @@ Test(connection, fork_in_mid_request)
     cr_assert_eq(n_caught, 1);
 }
 
+static void child_answers(void)
+{
+    test_inherits = true;
+    harness_read(5, "rest");
+    harness_write(5, "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+    CHILD(n_caught == 1);
+    CHILD(strcmp(attribute(&caught[0], "http.response.status_code"), "404") == 0);
+    CHILD(strcmp(attribute(&caught[0], "url.path"), "/body") == 0);
+    CHILD(harness_requests_open() == 0); /* its copy is given back; its parent's is not open any more */
+    connection_gone(5);
+    CHILD(n_caught == 1);
+    CHILD(test_counters[COUNT_UNSURE] == 0);
+}
+
+static void child_answers_what_was_left(void)
+{
+    test_inherits = true;
+    struct request *r = PENDING_POINTER(connection_of(5)->pending[0]);
+    CHILD(request_leave(process_requests(), r)); /* as the parent does at its close */
+    harness_write(5, OK);
+    CHILD(n_caught == 1);
+    CHILD(harness_requests_open() == 0);
+}
+
+static void child_is_too_late(void)
+{
+    test_inherits = true;
+    struct request *r = PENDING_POINTER(connection_of(5)->pending[0]);
+    CHILD(request_answer(r)); /* as the parent does at its first byte */
+    harness_write(5, OK);
+    CHILD(n_caught == 0);
+}
+
+static void child_finds_another_slot(void)
+{
+    test_inherits = test_slot_reused = true;
+    harness_write(5, OK);
+    CHILD(n_caught == 0);
+}
+
+static void child_lets_go(void)
+{
+    test_inherits = true;
+    connection_gone(5);
+    CHILD(n_caught == 0);
+    CHILD(harness_requests_open() == 1);
+}
+
+#define POST "POST /body HTTP/1.1\r\nContent-Length: 4\r\n\r\n"
+
+Test(connection, a_head_read_here_and_answered_by_a_child)
+{
+    harness_accept(5);
+    harness_read(5, POST);
+    cr_assert_eq(in_child(child_answers), 0);
+    cr_assert_eq(in_child(child_answers_what_was_left), 0);
+    cr_assert_eq(in_child(child_is_too_late), 0);
+    cr_assert_eq(in_child(child_finds_another_slot), 0);
+    cr_assert_eq(in_child(child_lets_go), 0);
+    /* closed here after a fork: it may be the child's */
+    test_forks = 1;
+    connection_gone(5);
+    cr_assert_eq(n_caught, 0);
+    /* answered here after a fork */
+    harness_accept(5);
+    harness_read(5, GET);
+    test_forks = 2;
+    harness_write(5, OK);
+    connection_gone(5);
+    cr_assert_eq(n_caught, 1);
+    cr_assert_null(attribute(&caught[0], "error.type"));
+    /* answered by a child first */
+    harness_accept(5);
+    harness_read(5, GET);
+    test_forks = 3;
+    struct request *r = PENDING_POINTER(connection_of(5)->pending[0]),
+                   *copy = request_claim(process_requests());
+    cr_assert(request_take(process_requests(), r, copy));
+    cr_assert_not(request_take(process_requests(), r, copy), "only once");
+    request_release(process_requests(), copy);
+    harness_write(5, OK);
+    connection_gone(5);
+    cr_assert_eq(n_caught, 1);
+    /* closed here without a fork: nobody answers any more */
+    harness_accept(5);
+    harness_read(5, GET);
+    connection_gone(5);
+    cr_assert_eq(n_caught, 2);
+    cr_assert_str_eq(attribute(&caught[1], "error.type"), "no_response");
+}
+
 static void child_half_left_behind(void)
 {
     harness_read(5, GET);

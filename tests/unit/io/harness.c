@@ -14,6 +14,8 @@
 
 struct caught caught[CAUGHT_MAX];
 unsigned n_caught;
+uint32_t test_forks;
+bool test_inherits, test_slot_reused;
 bool test_serves, test_own_thread, test_vfork_child, test_no_ring, test_no_table;
 uint64_t test_counters[COUNTERS];
 struct config test_config;
@@ -56,6 +58,23 @@ void process_committed(void)
 void process_listens(void)
 {
 }
+uint32_t process_forks_made(void)
+{
+    return test_forks;
+}
+
+struct request *process_inherited_request(struct request *r, uint32_t *epoch)
+{
+    *epoch = 7;
+    return test_inherits ? r : NULL;
+}
+
+struct request_table *process_request_table(const struct request *r, uint32_t epoch)
+{
+    (void)r;
+    return epoch == 7 && !test_slot_reused ? table : NULL;
+}
+
 void process_count(enum counter c, uint64_t n)
 {
     __atomic_fetch_add(&test_counters[c], n, __ATOMIC_RELAXED);
@@ -249,6 +268,8 @@ void harness_init(void)
     generation_init();
     n_caught = 0;
     test_serves = true;
+    test_forks = 0;
+    test_inherits = test_slot_reused = false;
     test_own_thread = test_vfork_child = test_no_ring = test_no_table = false;
     test_config = (struct config){
         .sampler = SAMPLER_ALWAYS_ON,

@@ -25,6 +25,10 @@ extern struct caught caught[CAUGHT_MAX];
 extern unsigned n_caught;
 extern struct config test_config;
 extern bool test_serves, test_own_thread, test_vfork_child, test_no_ring, test_no_table;
+/* Forks of this process so far; its child finds the parent's entries (in this very table); their slot is
+ * another's. */
+extern uint32_t test_forks;
+extern bool test_inherits, test_slot_reused;
 extern uint64_t test_counters[COUNTERS];
 
 /* Before each test. */
