@@ -132,6 +132,7 @@ def attributes(holder):
 class Server:
     """A server in a session of its own, with its output in a file; with `forkspan`, under it."""
 
+    more_env = {}  # for each server under forkspan
     successor = 0  # another first process, after a reload
 
     def __init__(self, folder, name, command, forkspan=None, endpoint=None, service="ledger", env=None, stop_signal=signal.SIGTERM):
@@ -140,6 +141,7 @@ class Server:
         self.under = bool(forkspan)
         if forkspan:
             command = [forkspan, "run", "--service", service, "--endpoint", endpoint, "--", *command]
+            env = {**(env or {}), **self.more_env}
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment(**(env or {})),
                                             start_new_session=True)
