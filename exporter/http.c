@@ -75,7 +75,8 @@ static void accept_answer(struct exporter *e, struct transport *t, bool json, ui
     struct answer a;
     if (t->answer_len == 0)
         return;
-    if (!(json ? answer_read_json : answer_read)(t->answer, t->answer_len, &a)) {
+    if (!(json ? answer_read_json(t->answer, t->answer_len, &a)
+               : answer_read(t->answer, t->answer_len, &a))) {
         exporter_log(e, 3, "the receiver's answer can not be read; it was a success");
         return;
     }
@@ -99,7 +100,10 @@ static void judge(struct exporter *e, void *ctx, uint32_t n_spans, struct export
         return;
     }
     char message[160];
-    (json ? answer_error_json : answer_error)(t->answer, t->answer_len, message);
+    if (json)
+        answer_error_json(t->answer, t->answer_len, message);
+    else
+        answer_error(t->answer, t->answer_len, message);
     snprintf(v->why, sizeof v->why, "the receiver answered %ld%s%s", status, message[0] ? ": " : "", message);
     v->what = retry_status(status) ? RETRY : DROP;
     curl_off_t after = 0;

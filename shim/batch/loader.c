@@ -67,7 +67,8 @@ const struct exporter_ops *loader_open(const struct config *config, const struct
                 FORKSPAN_VERSION);
         else if (found && (opened = found->open(&config->exporter, host)))
             ops = found;
-    } else if (ops) {
+    } else if (ops && host->wait) {
+        /* a host that can not wait is for opening: one that listens later must not take the batch thread's */
         ops->set_host(opened, host);
     }
     *exporter = opened;

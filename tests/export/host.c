@@ -257,6 +257,16 @@ int main(int argc, char **argv)
         return mode_storm(number);
     if (strcmp(mode, "cage") == 0)
         return mode_cage(first);
+    if (strcmp(mode, "late") == 0) {
+        make(5);
+        forkspan_flush(5000);
+        int listener = socket(AF_INET, SOCK_STREAM, 0);
+        if (listen(listener, 5) != 0)
+            return 2;
+        make(5);
+        printf("made %u\nflushed %d\n", made, forkspan_flush(5000));
+        return 0;
+    }
     if (strcmp(mode, "plain") == 0) {
         for (unsigned i = (unsigned)strtoul(first, NULL, 10); i > 0; i--) {
             make(1);

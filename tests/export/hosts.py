@@ -130,6 +130,13 @@ def cage(certificates):
         receiver.stop()
 
 
+def late():
+    receiver = Http()
+    run = host("late", endpoint=receiver.endpoint)
+    tap.check(run.returncode == 0 and "flushed 1" in run.stdout and len(names(receiver)) == 10, "late: listen() with a batch thread already", f"{said(run)}{names(receiver)}")
+    receiver.stop()
+
+
 class Dns:
     """Answers A questions for any name with `address` and `ttl`."""
 
@@ -249,7 +256,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="forkspan-control-") as folder:
         control = control_preload(folder)
         parts = {"exits": lambda: exits(certificates), "locked": lambda: locked(control), "storm": lambda: storm(control),
-                 "cage": lambda: cage(certificates), "resolver": resolver, "allocators": allocators}
+                 "cage": lambda: cage(certificates), "late": late, "resolver": resolver, "allocators": allocators}
         for name, part in parts.items():
             if re.search(options.only, name):
                 began = time.monotonic()
