@@ -18,6 +18,13 @@ static void hide(char *line, const char *secret)
         memset(at, '*', 3);
         memmove(at + 3, at + len, strlen(at + len) + 1);
     }
+    /* the receiver's words end the line and may have been cut within it */
+    size_t all = strlen(line);
+    for (size_t n = len - 1 < all ? len - 1 : all; n >= SECRET_LEAST; n--)
+        if (memcmp(line + all - n, secret, n) == 0) {
+            memcpy(line + all - n, "***", 4);
+            break;
+        }
 }
 
 static void hide_userinfo(char *line, const char *url)

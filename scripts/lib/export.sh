@@ -37,7 +37,8 @@ hosts() {
 
 chaos() {
     have_product chaos && export_python || return 0
-    kept chaos chaos "$export_venv_python" tests/export/chaos.py --build build-test --seconds "$([[ $long ]] && echo 30 || echo 3)"
+    kept chaos chaos "$export_venv_python" tests/export/chaos.py --build build-test --seconds "$([[ $long ]] && echo 30 || echo 3)" \
+        ${long:+--latency}
 }
 
 # The rows of the checklist, each with the tests that show it: those above, and the unit tests, asked once more by name.

@@ -15,6 +15,7 @@ import pathlib
 import re
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -318,6 +319,37 @@ def servers(folder, certificates, seconds):
         tap.skip("chaos: the name server is dead; disk full for the file", "needs root and namespaces")
 
 
+def p99(port, path):
+    """Milliseconds, by wrk."""
+    out = subprocess.run(["wrk", "-t1", "-c4", "-d5s", "--latency", f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True).stdout
+    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
+    return float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+
+
+def latency(folder):
+    """The 99th percentile with a silent collector against two servers without the preload, interleaved."""
+    receiver = Chameleon()
+    receiver.become("silent")
+    for name, path in (("gunicorn", "/200/fixed/x"), ("nginx", "/index.html")):
+        def start(endpoint, name=name):
+            if name == "nginx":
+                return Nginx(tempfile.mkdtemp(dir=folder), endpoint, {})
+            return Gunicorn(tempfile.mkdtemp(dir=folder), ["--workers", "2"], FORKSPAN if endpoint else None, endpoint, "chaos", {})
+        servers = [start(None), start(None), start(receiver.endpoint)]
+        first, second, traced = ([], [], [])
+        for _ in range(9):
+            for server, into in zip(servers, (first, second, traced)):
+                into.append(p99(server.port, path))
+        for server in servers:
+            server.stop()
+        control = [b / a for a, b in zip(first, second)]
+        half = (max(control) - min(control)) / 2
+        ratio = statistics.median(b / a for a, b in zip(first, traced))
+        tap.check(ratio <= 1.05 + half, f"chaos: {name}: the 99th percentile of latency with a silent collector",
+                  f"{ratio:.3f} of that without; the control's half-range is {half:.3f}")
+        print(f"# {name}: p99 {ratio:.3f} of that without, control's half-range {half:.3f}", flush=True)
+
+
 class Counter:
     def __init__(self, **env):
         env = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_TIMEOUT": "800", "OTEL_BSP_MAX_QUEUE_SIZE": "2048", **env}
@@ -380,6 +412,8 @@ def main():
     certificates = Certificates()
     with tempfile.TemporaryDirectory(prefix="forkspan-chaos-") as folder:
         servers(folder, certificates, options.seconds)
+        if options.latency:
+            latency(folder)
     counts()
     tap.end()
 
@@ -387,6 +421,7 @@ def main():
 parser = argparse.ArgumentParser()
 parser.add_argument("--build", required=True)
 parser.add_argument("--seconds", type=float, default=3)
+parser.add_argument("--latency", action="store_true", help="the 99th percentile, too: 5 minutes")
 parser.add_argument("--inside")
 options = parser.parse_args()
 options.build = os.path.abspath(options.build)

@@ -256,6 +256,14 @@ def secrets():
     tap.check(sent.results == ["failed"] and "***" in sent.errors and not re.search("verysecret|tellnobody", sent.errors + sent.text),
               "log: a header's value in the receiver's words is blotted out", sent)
     receiver.stop()
+    for before in range(120, 160, 4):
+        receiver = Http(lambda request, before=before: (400, {"Content-Type": "application/json"},
+                                                        json.dumps({"message": "x" * before + request.headers["authorization"]}).encode()))
+        sent = send(receiver.endpoint, HEADERS="Authorization=Bearer%20verysecretvalue")
+        receiver.stop()
+        if "very" in sent.errors:
+            break
+    tap.check(not re.search("very", sent.errors), "log: a header's value that is cut off is blotted out, too", sent)
     sent = send("http://someone:tellnobody@[", HEADERS="Authorization=%zzverysecretvalue")
     tap.check(not re.search("verysecret|tellnobody", sent.errors), "log: malformed settings are named, not shown", sent)
 

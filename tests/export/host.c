@@ -257,6 +257,14 @@ int main(int argc, char **argv)
         return mode_storm(number);
     if (strcmp(mode, "cage") == 0)
         return mode_cage(first);
+    if (strcmp(mode, "taken") == 0) {
+        int file = open(first, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        dup2(file, 2);
+        make(5);
+        forkspan_flush(5000);
+        printf("made %u\n", made);
+        return 0;
+    }
     if (strcmp(mode, "late") == 0) {
         make(5);
         forkspan_flush(5000);

@@ -130,6 +130,31 @@ def cage(certificates):
         receiver.stop()
 
 
+def logs():
+    """Everything fails, with and without a new reason each time."""
+    def same(_request):
+        return 400, {"Content-Type": "application/json"}, b'{"message":"the same"}'
+
+    def other(_request):
+        return 400, {"Content-Type": "application/json"}, b'{"message":"number %d"}' % time.monotonic_ns()
+    receiver = Http(same)
+    run = host("plain", 50, 0, endpoint=receiver.endpoint)
+    tap.check(len(receiver.requests) >= 50 and run.stderr.count("forkspan: ") in (1, 2), "log: the same problem is one line", said(run))
+    receiver.answer = other
+    run = host("plain", 150, 0, endpoint=receiver.endpoint)
+    tap.check(0 < run.stderr.count("forkspan: ") <= 120, "log: a receiver with new words each time does not fill it", said(run))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "log")
+        run = host("plain", 3, 0, endpoint=receiver.endpoint, FORKSPAN_LOG=path)
+        text = pathlib.Path(path).read_text()
+        tap.check("forkspan: " in text and not run.stderr, "log: FORKSPAN_LOG has it, standard error nothing", said(run) + text)
+        run = host("taken", path, endpoint=receiver.endpoint)
+        tap.check(run.returncode == 0 and not os.path.getsize(path), "log: an fd 2 that is another file by now gets nothing", said(run))
+        run = host("plain", 3, 0, endpoint=receiver.endpoint, OTEL_LOG_LEVEL="none")
+        tap.check(not run.stderr, "log: OTEL_LOG_LEVEL=none", said(run))
+    receiver.stop()
+
+
 def late():
     receiver = Http()
     run = host("late", endpoint=receiver.endpoint)
@@ -256,7 +281,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="forkspan-control-") as folder:
         control = control_preload(folder)
         parts = {"exits": lambda: exits(certificates), "locked": lambda: locked(control), "storm": lambda: storm(control),
-                 "cage": lambda: cage(certificates), "late": late, "resolver": resolver, "allocators": allocators}
+                 "cage": lambda: cage(certificates), "late": late, "logs": logs, "resolver": resolver, "allocators": allocators}
         for name, part in parts.items():
             if re.search(options.only, name):
                 began = time.monotonic()

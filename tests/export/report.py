@@ -61,6 +61,8 @@ ROWS = [
         (D, "Sockets in the file system", ["config::unix_endpoints", "http: a socket in the file system", "grpc: a socket in the file system", "http: an abstract socket"]),
         (D, "A proxy only when asked for", ["config::a_proxy_only_when_asked_for", "http: the host's http_proxy", "http: a proxy that was asked for"]),
         (D, "No header's value and no credential in a log", ["log: a header's value", "log: malformed settings"]),
+        (D, "One line a distinct problem, to FORKSPAN_LOG or to fd 2 while it is what it was", ["log: the same problem", "log: a receiver with new words",
+                                                                                               "log: FORKSPAN_LOG", "log: an fd 2 that", "log: OTEL_LOG_LEVEL"]),
     ]),
     ("1.8 Context from the environment", [
         (MAY, "TRACEPARENT and others from the environment", NA, "a server's requests have their own parents; no variable is read for them"),
