@@ -48,6 +48,35 @@ tools() {
     tap "everyday tools" /usr/bin/python3 tests/transparent/tools.py --preload "$preload" --repeat "$([[ $long ]] && echo 20 || echo 1)"
 }
 
+# regression_on NAME SECONDS [OPTION...] -- COMMAND...: scripts/deadlock-regression, which must come out clean
+regression_on() {
+    local name=$1 seconds=$2
+    shift 2
+    try "deadlock-regression: $name, $seconds s" scripts/deadlock-regression --forkspan "$command" --seconds "$seconds" \
+        --forks "$((seconds / 2 + 2))" "$@"
+}
+
+regression() {
+    local seconds=5 port uwsgi
+    have_product "deadlock-regression" && servers_python || return 0
+    tap "deadlock-regression" /usr/bin/python3 tests/fork/regression_demo.py --forkspan "$command"
+    if [[ $long ]]; then seconds=600; fi
+    free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+    port=$(free_port)
+    regression_on gunicorn "$seconds" --url "http://127.0.0.1:$port/200/fixed/x" -- "$python" -m gunicorn --workers 4 \
+        --bind "127.0.0.1:$port" --chdir tests/servers app:application
+    port=$(free_port)
+    uwsgi=$(dirname "$python")/uwsgi
+    if [[ -x $uwsgi ]]; then
+        regression_on uWSGI "$seconds" --stop INT --url "http://127.0.0.1:$port/200/fixed/x" -- "$uwsgi" --master --processes 4 \
+            --http-socket "127.0.0.1:$port" --need-app --chdir tests/servers --module app:application --die-on-term \
+            --worker-reload-mercy 5 --reload-mercy 5
+    else
+        skip "deadlock-regression: uWSGI" "not in the tests' virtual environment"
+    fi
+    if [[ $long ]]; then regression_long "$seconds"; fi
+}
+
 fork_storms() {
     local otelcol
     have_product "fork storms" || return 0

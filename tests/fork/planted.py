@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small prefork server with a deadlock planted in it, for the tests of scripts/deadlock-regression.
+
+planted.py none|birth|request|end
+
+birth:    a thread of the master holds a lock at the fork, and now and then a worker takes it before it serves
+request:  the same lock is taken by every 50th request of a worker
+end:      a worker that is asked to end takes it
+"""
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+WORKERS = 4
+lock = threading.Lock()
+
+
+def planted_lock():
+    lock.acquire()
+    lock.release()
+
+
+def serve(listener, number):
+    kind = sys.argv[1]
+
+    def on_term(*_):
+        if kind == "end" and number % 3 == 0:
+            planted_lock()
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if kind == "birth" and number % 5 == 4:
+        planted_lock()
+    served = 0
+    while True:
+        connection, _ = listener.accept()
+        served += 1
+        if connection.recv(4096):
+            if kind == "request" and served % 50 == 0:
+                planted_lock()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
+        connection.close()
+
+
+def main():
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    workers, made, stopping = set(), 0, False
+
+    def on_term(*_):
+        nonlocal stopping
+        stopping = True
+        for pid in workers:
+            os.kill(pid, signal.SIGTERM)
+
+    def on_hup(*_):
+        for pid in workers:
+            os.kill(pid, signal.SIGTERM)
+
+    def hold_often():
+        while True:
+            with lock:
+                time.sleep(0.02)
+
+    if sys.argv[1] != "none":
+        threading.Thread(target=hold_often, daemon=True).start()
+    signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGHUP, on_hup)
+    while workers or not stopping:
+        while len(workers) < WORKERS and not stopping:
+            made += 1
+            if sys.argv[1] != "none":
+                while not lock.locked():  # the moment that comes once in a thousand forks, each time
+                    pass
+            pid = os.fork()
+            if pid == 0:
+                serve(listener, made)
+            workers.add(pid)
+        try:
+            pid, _ = os.wait()
+            workers.discard(pid)
+        except (ChildProcessError, InterruptedError):
+            pass
+
+
+main()
