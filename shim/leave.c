@@ -2,6 +2,8 @@
  * leave.c - what is done so that nobody's spans are left behind: at exit, before exec, and where the host
  * waits for its children (DESIGN, table "What happens at a fork", row exit, and "One consumer, three homes").
  */
+#include "arena/news.h"
+#include "arena/requests.h"
 #include "arena/slot.h"
 #include "arena/sweep.h"
 #include "batch/oneshot.h"
@@ -11,6 +13,7 @@
 #include "fork/knobs.h"
 #include "futex.h"
 #include "log.h"
+#include "process.h"
 #include "process_fork.h"
 #include "process_self.h"
 
@@ -62,6 +65,19 @@ static void guard(struct process_exec *call)
     head->list_op_pending = (struct robust_list *)((char *)word - head->futex_offset);
 }
 
+/* How requests that are open now will have ended, if it succeeds. */
+static void tell_exec(uint32_t from, uint32_t to)
+{
+    struct slot *s = arena_slot(&self.arena, self.index);
+    atomic_store(&s->news_ns, clock_ns(CLOCK_MONOTONIC));
+    atomic_compare_exchange_strong(&s->news, &from, to);
+}
+
+static bool serving(void)
+{
+    return self.slot && request_next_open(process_requests(), 0) < REQUESTS;
+}
+
 void process_exec_before(struct process_exec *call)
 {
     *call = (struct process_exec){0};
@@ -70,7 +86,9 @@ void process_exec_before(struct process_exec *call)
     int keep = errno;
     uint64_t me = own_word();
     withdraw(true);
-    if (sweep_other_consumer(&self.arena, me) == SWEEP_NOBODY && sweep_unsent(&self.arena))
+    if (self.slot)
+        tell_exec(0, NEWS_SET | NEWS_EXEC);
+    if (sweep_other_consumer(&self.arena, me) == SWEEP_NOBODY && (sweep_unsent(&self.arena) || serving()))
         oneshot_start(&self.arena, ONESHOT_LEAVE, self.config->fork_wait_ms);
     if (self.slot)
         guard(call);
@@ -88,6 +106,8 @@ void process_exec_failed(const struct process_exec *call)
         head->list_op_pending = call->pending;
         atomic_store(&self.arena.header->liveness[self.index], 0);
     }
+    if (self.slot)
+        tell_exec(NEWS_SET | NEWS_EXEC, 0);
     withdraw(false);
     errno = keep;
 }
@@ -106,12 +126,23 @@ void leave_postfork_child(void)
     atomic_store(&look_due, false);
 }
 
-void process_postfork_parent(void)
+void process_postfork_parent(pid_t pid, uint64_t ticket)
 {
     self.answers_for = self.arena.header != NULL;
+    news_born(pid, ticket);
 }
 
-bool process_waited(pid_t pid)
+uint64_t process_ticket(void)
+{
+    return news_ticket(&self.arena);
+}
+
+void process_born(uint64_t ticket)
+{
+    self.ticket = ticket;
+}
+
+bool process_waited(pid_t pid, int status)
 {
     if (!self.arena.header || (pid == 0 && !atomic_load_explicit(&look_due, memory_order_relaxed)))
         return false;
@@ -119,6 +150,8 @@ bool process_waited(pid_t pid)
     bool ours = false;
     if (concerned()) {
         ours = pid > 0 && oneshot_is_ours(&self.arena, pid);
+        if (pid > 0 && !ours && news_reaped(&self.arena, pid, status))
+            slot_wake_consumer(&self.arena);
         uint64_t now = clock_ns(CLOCK_MONOTONIC), then = atomic_load(&look_after_ns);
         bool many = false, orphaned = sweep_other_consumer(&self.arena, 0) == SWEEP_NOBODY &&
                                       sweep_orphaned(&self.arena, &many);

@@ -136,6 +136,7 @@ bool process_claim(void)
     struct slot *s = arena_slot(&self.arena, (uint32_t)i);
     size_t len = resource_encode(self.config, s->resource, RESOURCE_MAX);
     atomic_store(&s->resource_len, (uint32_t)len);
+    atomic_store(&s->ticket, self.ticket);
     /* Producers write through a second mapping of the same memory: in a fork's child private zeroes are put
      * over it, while the arena itself stays. */
     void *alias = mremap(s, 0, self.arena.slot_size, MREMAP_MAYMOVE);
@@ -285,7 +286,7 @@ bool process_flush(uint32_t timeout_ms)
         uint64_t me = consumer_word(self.index, atomic_load(&arena_slot(&self.arena, self.index)->epoch));
         if (!thread_running() && sweep_other_consumer(&self.arena, me) == SWEEP_NOBODY)
             return false;
-        slot_pressure(&self.arena);
+        slot_wake_consumer(&self.arena);
         futex_wait(&nothing, 0, PAUSE_NS);
     }
     return process_counted(COUNT_FAILED) == failed;
@@ -386,6 +387,7 @@ void process_postfork_child(bool no_thread)
         self.ring = NULL;
     }
     self.served = false;
+    self.ticket = 0;
     self.no_thread = no_thread && !KNOB_OFF(no_thread);
     self.oldest_ns = 0;
     leave_postfork_child();

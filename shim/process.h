@@ -57,6 +57,7 @@ enum counter {
     COUNT_FORK_UNHOOKED, /* without CPython's hooks, where they were due (fork/python.h) */
     COUNT_CORRUPT,
     COUNT_NO_ROOM,
+    COUNT_FATAL, /* requests whose process died */
     COUNTERS
 };
 void process_count(enum counter c, uint64_t n);

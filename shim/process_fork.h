@@ -23,10 +23,15 @@ void process_drained(void);
 void process_postfork_child(bool no_thread);
 /* RESPAWN=eager, right after fork() has returned in the child. */
 void process_eager(void);
-/* In the parent of a fork: this process may be the one that its children's spans are left to. */
-void process_postfork_parent(void);
 /* Before a fork: what was asked until now may be answered by a child. */
 void process_will_fork(void);
+/* Before a fork that a wrapper sees: the ticket of the child to be, by which its parent will tell how it
+ * ended; 0 where there is no arena. In the child: it is this process's. */
+uint64_t process_ticket(void);
+void process_born(uint64_t ticket);
+/* In the parent of a fork: this process may be the one that its children's spans are left to. pid <= 0: not
+ * known, or there is none. */
+void process_postfork_parent(pid_t pid, uint64_t ticket);
 
 /* Around execve and its kind: where the process would leave spans that nobody sends, it starts the one-shot
  * consumer and waits until that has attached, at most FORK_WAIT. Async-signal-safe. */
@@ -38,10 +43,10 @@ void process_exec_before(struct process_exec *call);
 /* It failed: things go on. */
 void process_exec_failed(const struct process_exec *call);
 
-/* After a wait of the host that has reaped `pid` (0: nobody). True: a consumer of ours, which the host does
- * not know: to be waited for anew. Else looks, at most once a second, whether somebody died and left spans
- * that nobody sends. Async-signal-safe. */
-bool process_waited(pid_t pid);
+/* After a wait of the host that has reaped `pid` (0: nobody) with a wait status: tells whom it may concern.
+ * True: a consumer of ours, which the host does not know: to be waited for anew. Else looks, at most once a
+ * second, whether somebody died and left spans that nobody sends. Async-signal-safe. */
+bool process_waited(pid_t pid, int status);
 /* The exit rule (DESIGN, table "What happens at a fork", row exit). Also in a signal handler. */
 void process_exit(void);
 

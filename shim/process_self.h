@@ -13,6 +13,7 @@ struct process_self {
     struct slot *_Atomic slot; /* through the alias; NULL: none claimed */
     struct ring *_Atomic ring; /* through the alias */
     uint32_t index;
+    uint64_t ticket; /* arena/news.h */
     _Atomic bool listens;
     _Atomic bool served;         /* it may have a thread */
     _Atomic bool no_thread;      /* born behind libc's back among other threads */

@@ -97,6 +97,7 @@ bool arena_make(struct arena *a, const struct config *config)
     h->ring_units = a->shape.units;
     h->max_queued = a->max_queued;
     h->maker = geteuid();
+    ring_trust(&a->shape, a->max_queued);
     return true;
 }
 
@@ -143,6 +144,8 @@ const char *arena_attach(struct arena *a, int id)
     }
     if (why)
         shmdt(p);
+    else
+        ring_trust(&a->shape, a->max_queued);
     return why;
 }
 

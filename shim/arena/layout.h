@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 2u
+#define ARENA_LAYOUT 3u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
@@ -53,17 +53,13 @@ struct ring_cell {
 };
 
 struct ring {
-    /* set at the claim, constant after it */
-    uint32_t cells;                    /* a power of two; 0: closed */
-    uint32_t units;                    /* size of the data in units of 8, a power of two */
-    uint32_t max_queued;               /* OTEL_BSP_MAX_QUEUE_SIZE */
-    uint32_t cells_off, data_off;      /* from the start of struct ring */
+    _Atomic uint32_t open;             /* 0: nothing can be reserved */
     _Alignas(64) _Atomic ring_at head; /* producers */
     _Alignas(64) _Atomic ring_at tail; /* consumer: everything before it is free again */
     _Alignas(64) _Atomic uint64_t dropped;
 };
 
-enum slot_state { SLOT_FREE, SLOT_CLAIMED, SLOT_LIVE };
+enum slot_state { SLOT_FREE, SLOT_CLAIMED, SLOT_LIVE, SLOT_VACANT };
 
 /* A batch, sealed: records from `from` (included) to `to` (not included). It keeps its borders when its
  * consumer dies, so that what is sent again is that batch and nothing else. */
@@ -79,9 +75,13 @@ struct slot {
     _Atomic uint64_t consumer;   /* who empties this ring: 0, or consumer's slot + 1 | its epoch << 32 */
     _Atomic uint64_t start_time; /* of the process, /proc/PID/stat field 22 */
     _Atomic uint64_t pid_namespace;
-    _Atomic uint32_t consuming; /* the slot's process has a consumer that runs */
-    _Atomic uint32_t one_shot;  /* it is a consumer and nothing else (batch/process.h) */
-    _Atomic uint32_t finish;    /* the one-shot consumer is to leave as soon as all is sent */
+    _Atomic uint64_t ticket;        /* arena/news.h; 0: born where no wrapper was */
+    _Atomic uint64_t news_ns;       /* CLOCK_MONOTONIC; written before news */
+    _Atomic uint32_t news;          /* how it ended, 0: not known */
+    _Atomic uint64_t dead_since_ns; /* when a consumer first found it dead */
+    _Atomic uint32_t consuming;     /* the slot's process has a consumer that runs */
+    _Atomic uint32_t one_shot;      /* it is a consumer and nothing else (batch/process.h) */
+    _Atomic uint32_t finish;        /* the one-shot consumer is to leave as soon as all is sent */
     _Atomic uint32_t resource_len;
     _Atomic uint32_t
         wake; /* futex word the slot's batch thread rests on: counts reasons to look at the rings */
@@ -111,6 +111,7 @@ struct arena_header {
     uint32_t requests_off, ring_off; /* in a slot */
     uint32_t ring_cells, ring_units, max_queued;
     uid_t maker;
+    _Atomic uint64_t tickets;    /* given out: one for each child that a wrapper saw born */
     _Atomic uint32_t came, left; /* futex words: count one-shot consumers that attached it, and left */
     struct registered registered[REGISTERED_MAX];
     /* Liveness: the thread id of the slot's batch thread; FUTEX_OWNER_DIED set by the kernel when that thread

@@ -313,3 +313,22 @@ bool request_read(const struct request_table *t, unsigned i, struct request *cop
         return false; /* a child's, if anybody's */
     return request_copy(&t->entry[i].request, copy);
 }
+
+unsigned request_next_open(const struct request_table *t, unsigned i)
+{
+    for (; i < REQUESTS; i++) {
+        /* a bit is set before its entry is anything, and cleared after it is nothing */
+        uint64_t used = atomic_load_explicit(&t->used[i / 64], memory_order_acquire) >> i % 64;
+        if (used == 0)
+            i |= 63;
+        else if (used & 1 &&
+                 atomic_load_explicit(&t->entry[i].request.phase, memory_order_acquire) == REQUEST_OPEN)
+            return i;
+    }
+    return REQUESTS;
+}
+
+struct request *request_entry(struct request_table *t, unsigned i)
+{
+    return &t->entry[i % REQUESTS].request;
+}

@@ -133,6 +133,10 @@ void request_trim(char *text, uint16_t *len, bool cut);
 /* Copies entry `i` < REQUESTS if it is in use, every length checked; false where it is not, or nonsense. The
  * owner may be alive and writing: of a live owner's entry only phase, status and times mean anything. */
 bool request_read(const struct request_table *t, unsigned i, struct request *copy);
+/* For who sweeps a dead owner's table. The first entry from `i` on whose request owes a span (REQUEST_OPEN);
+ * REQUESTS: none. */
+unsigned request_next_open(const struct request_table *t, unsigned i);
+struct request *request_entry(struct request_table *t, unsigned i);
 /* As request_read, of an entry at hand. */
 bool request_copy(const struct request *r, struct request *copy);
 

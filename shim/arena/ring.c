@@ -6,9 +6,25 @@
 #include <stdatomic.h>
 #include <string.h>
 
+/* What a ring says of itself is not believed, neither by its reader nor by its writer: whoever can write to
+ * the arena would else write anywhere in this process. All rings of a process have one shape. */
+static struct ring_shape trusted;
+static uint32_t trusted_max_queued;
+
+void ring_trust(const struct ring_shape *shape, uint32_t max_queued)
+{
+    trusted = *shape;
+    trusted_max_queued = max_queued;
+}
+
 static struct ring_cell *cell_of(struct ring *r, uint32_t number)
 {
-    return (struct ring_cell *)((char *)r + r->cells_off) + (number & (r->cells - 1));
+    return (struct ring_cell *)((char *)r + sizeof *r) + (number & (trusted.cells - 1));
+}
+
+static uint8_t *data_of(struct ring *r)
+{
+    return (uint8_t *)r + sizeof *r + (size_t)trusted.cells * sizeof(struct ring_cell);
 }
 
 size_t ring_size(uint32_t cells, uint32_t units)
@@ -16,40 +32,37 @@ size_t ring_size(uint32_t cells, uint32_t units)
     return sizeof(struct ring) + (size_t)cells * sizeof(struct ring_cell) + (size_t)units * RING_UNIT;
 }
 
-void ring_init(struct ring *r, uint32_t cells, uint32_t units, uint32_t max_queued)
+void ring_init(struct ring *r)
 {
-    r->cells_off = (uint32_t)sizeof *r;
-    r->data_off = r->cells_off + cells * (uint32_t)sizeof(struct ring_cell);
-    for (uint32_t i = 0; i < cells; i++)
-        atomic_store_explicit(&((struct ring_cell *)((char *)r + r->cells_off))[i].at, 0,
-                              memory_order_relaxed);
+    for (uint32_t i = 0; i < trusted.cells; i++)
+        atomic_store_explicit(&cell_of(r, i)->at, 0, memory_order_relaxed);
     /* numbers begin at 1, so that no finished record has the stamp 0 */
     atomic_store_explicit(&r->head, at_make(1, 0), memory_order_relaxed);
     atomic_store_explicit(&r->tail, at_make(1, 0), memory_order_relaxed);
     atomic_store_explicit(&r->dropped, 0, memory_order_relaxed);
-    r->units = units;
-    r->max_queued = max_queued;
-    r->cells = cells;
+    atomic_store(&r->open, 1);
 }
 
 bool ring_reserve(struct ring *r, uint32_t room, struct ring_place *place)
 {
     /* In a fork's child the slot lies under private zeroes: a producer that was interrupted by the fork ends
      * here. */
-    if (r->cells == 0)
+    if (atomic_load_explicit(&r->open, memory_order_relaxed) == 0)
         return false;
-    uint32_t units = (room + RING_UNIT - 1) / RING_UNIT;
+    const uint32_t all = trusted.units, units = (room + RING_UNIT - 1) / RING_UNIT;
+    if (units > all)
+        return false;
     ring_at head = atomic_load_explicit(&r->head, memory_order_relaxed);
     for (;;) {
         /* Pairs with the release in ring_free: the consumer has done with the bytes before tail. */
         ring_at tail = atomic_load_explicit(&r->tail, memory_order_acquire);
         uint64_t pos = at_pos(head);
-        uint64_t in_lap = pos & (r->units - 1);
-        if (in_lap + units > r->units)
-            pos += r->units - in_lap; /* a record is never cut in two */
+        uint64_t in_lap = pos & (all - 1);
+        if (in_lap + units > all)
+            pos += all - in_lap; /* a record is never cut in two */
         uint64_t used = (pos + units - at_pos(tail)) & RING_POS_MASK;
         uint32_t queued = (uint32_t)((at_number(head) - at_number(tail)) & RING_NUMBER_MASK);
-        if (queued >= r->max_queued || used > r->units) {
+        if (queued >= trusted_max_queued || used > all) {
             atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
             return false;
         }
@@ -59,7 +72,7 @@ bool ring_reserve(struct ring *r, uint32_t room, struct ring_place *place)
             place->ring = r;
             place->number = at_number(head);
             place->room = room;
-            place->p = (uint8_t *)r + r->data_off + (pos & (r->units - 1)) * RING_UNIT;
+            place->p = data_of(r) + (pos & (all - 1)) * RING_UNIT;
             return true;
         }
     }
@@ -68,12 +81,12 @@ bool ring_reserve(struct ring *r, uint32_t room, struct ring_place *place)
 void ring_commit(const struct ring_place *place, uint32_t len, uint16_t scope)
 {
     struct ring *r = place->ring;
-    if (r->cells == 0)
+    if (atomic_load_explicit(&r->open, memory_order_relaxed) == 0)
         return;
     struct ring_cell *c = cell_of(r, place->number);
     atomic_store_explicit(&c->len, len, memory_order_relaxed);
     atomic_store_explicit(&c->scope, scope, memory_order_relaxed);
-    uint64_t pos = (uint64_t)(place->p - ((uint8_t *)r + r->data_off)) / RING_UNIT;
+    uint64_t pos = (uint64_t)(place->p - data_of(r)) / RING_UNIT;
     /* Pairs with the acquire in ring_peek: bytes, length and scope are there before the stamp is. The place
      * within the lap is enough: the reader takes the rest from its own count. */
     atomic_store_explicit(&c->at, at_make(place->number, pos), memory_order_release);

@@ -7,7 +7,8 @@
 
 #include "arena/layout.h"
 
-/* The sizes as the reader knows them from its own copy of the arena's shape, never from the ring itself. */
+/* The sizes as they are known from the process's own copy of the arena's shape, never from the ring itself:
+ * both powers of two; `units` of 8 bytes. */
 struct ring_shape {
     uint32_t cells, units;
 };
@@ -21,7 +22,9 @@ struct ring_record {
 enum ring_found { RING_RECORD, RING_END, RING_UNFINISHED, RING_CORRUPT };
 
 size_t ring_size(uint32_t cells, uint32_t units);
-void ring_init(struct ring *r, uint32_t cells, uint32_t units, uint32_t max_queued);
+/* Once, before any other of these and ring.h's functions: the shape of all rings of this process's arena. */
+void ring_trust(const struct ring_shape *shape, uint32_t max_queued);
+void ring_init(struct ring *r);
 uint32_t ring_queued(const struct ring *r);
 ring_at ring_head(const struct ring *r);
 ring_at ring_next(ring_at at);

@@ -19,7 +19,8 @@ static uint64_t state_word(enum slot_state state, pid_t pid)
     return (uint64_t)(uint32_t)pid << 32 | state;
 }
 
-uint64_t process_start_time(pid_t pid)
+/* Start time and state letter of a process. */
+static uint64_t process_stat(pid_t pid, char *state)
 {
     char path[32] = "/proc/", digits[12];
     char *d = digits + sizeof digits, *p = path + 6;
@@ -39,12 +40,19 @@ uint64_t process_start_time(pid_t pid)
     line[n] = '\0';
     /* field 2 is a name in parentheses that may hold anything: count from the last one on */
     const char *s = strrchr(line, ')');
+    *state = s && s[1] ? s[2] : '\0';
     for (int field = 2; s && field < 22; field++)
         s = strchr(s + 1, ' ');
     uint64_t t = 0;
     for (; s && *++s >= '0' && *s <= '9';)
         t = t * 10 + (uint64_t)(*s - '0');
     return t;
+}
+
+uint64_t process_start_time(pid_t pid)
+{
+    char state;
+    return process_stat(pid, &state);
 }
 
 uint64_t own_pid_namespace(void)
@@ -55,7 +63,9 @@ uint64_t own_pid_namespace(void)
 
 int slot_claim(const struct arena *a, bool consumer)
 {
+    /* Found out before a slot is taken: until they are in it, what a sweeper sees must not be another's. */
     pid_t pid = getpid();
+    uint64_t start_time = process_start_time(pid), namespace = own_pid_namespace();
     uint32_t n = consumer ? a->slots : a->slots - CONSUMER_SLOTS;
     for (uint32_t k = 0; k < n; k++) {
         uint32_t i = consumer ? n - 1 - k : k;
@@ -64,15 +74,18 @@ int slot_claim(const struct arena *a, bool consumer)
         if (atomic_load_explicit(&s->state, memory_order_relaxed) != SLOT_FREE ||
             !atomic_compare_exchange_strong(&s->state, &free_word, state_word(SLOT_CLAIMED, pid)))
             continue;
+        atomic_store(&s->start_time, start_time);
+        atomic_store(&s->pid_namespace, namespace); /* from here on a death in the middle is seen as one */
         atomic_fetch_add(&s->epoch, 1);
-        atomic_store(&a->header->liveness[i], 0);
         atomic_store(&s->leaving, 0);
         atomic_store(&s->consuming, 0);
         atomic_store(&s->one_shot, consumer);
         atomic_store(&s->finish, 0);
         atomic_store(&s->consumer, 0);
-        atomic_store(&s->start_time, process_start_time(pid));
-        atomic_store(&s->pid_namespace, own_pid_namespace());
+        atomic_store(&s->ticket, 0);
+        atomic_store(&s->news, 0);
+        atomic_store(&s->news_ns, 0);
+        atomic_store(&s->dead_since_ns, 0);
         atomic_store(&s->resource_len, 0);
         atomic_store(&s->sealed_first, 0);
         atomic_store(&s->sealed_count, 0);
@@ -80,18 +93,18 @@ int slot_claim(const struct arena *a, bool consumer)
         for (int c = 0; c < COUNTERS; c++)
             atomic_store_explicit(&s->counters[c], 0, memory_order_relaxed);
         request_table_init((struct request_table *)((char *)s + a->requests_off));
-        ring_init(slot_ring(a, s), a->shape.cells, a->shape.units, a->max_queued);
+        ring_init(slot_ring(a, s));
         atomic_store(&s->state, state_word(SLOT_LIVE, pid));
         if (!consumer && i >= a->slots / 2) /* the lower half is taken, by the living or by the dead */
-            slot_pressure(a);
+            slot_wake_consumer(a);
         return (int)i;
     }
     if (!consumer)
-        slot_pressure(a);
+        slot_wake_consumer(a);
     return -1;
 }
 
-void slot_pressure(const struct arena *a)
+void slot_wake_consumer(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
@@ -117,8 +130,11 @@ bool slot_owner_dead(const struct arena *a, uint32_t i)
         return false;
     if (kill(pid, 0) != 0)
         return errno == ESRCH;
-    uint64_t then = atomic_load(&s->start_time), now = process_start_time(pid);
-    return then != 0 && now != 0 && then != now;
+    char state;
+    uint64_t then = atomic_load(&s->start_time), now = process_stat(pid, &state);
+    if (now == 0)
+        return false;
+    return state == 'Z' || state == 'X' || (then != 0 && then != now); /* nobody has reaped it yet */
 }
 
 bool consumer_alive(const struct arena *a, uint64_t word)
@@ -137,12 +153,17 @@ void slot_release(const struct arena *a, uint32_t i)
     struct slot *s = arena_slot(a, i);
     /* The pages go back to the system; a claim initialises everything but the epoch, which must go on
      * counting. */
-    uint32_t epoch = atomic_load(&s->epoch);
     char *ring = (char *)slot_ring(a, s);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = ((uintptr_t)ring + page - 1) / page * page, end = (uintptr_t)s + a->slot_size;
     madvise((void *)begin, end - begin, MADV_REMOVE);
-    atomic_store(&s->epoch, epoch);
+    slot_vacate(a, i);
+}
+
+void slot_vacate(const struct arena *a, uint32_t i)
+{
+    struct slot *s = arena_slot(a, i);
+    atomic_store(&s->pid_namespace, 0);
     atomic_store(&a->header->liveness[i], 0);
     atomic_store(&s->consumer, 0);
     /* Whoever claims it next is judged by its own start time from the first moment: by the last owner's it

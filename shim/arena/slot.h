@@ -10,13 +10,15 @@
  * `consumer`: it will serve no request, and may have one of the CONSUMER_SLOTS. System calls, no allocation:
  * also in a signal handler. */
 int slot_claim(const struct arena *a, bool consumer);
-/* Slots are getting scarce: wakes a consumer of another process, which frees those of the dead. Handler-safe.
- */
-void slot_pressure(const struct arena *a);
+/* Wakes a consumer, whose ever it is: slots are getting scarce and it frees those of the dead, or one has
+ * just died. Handler-safe. */
+void slot_wake_consumer(const struct arena *a);
 /* The slot's owner is certainly dead. Unknown means alive. */
 bool slot_owner_dead(const struct arena *a, uint32_t i);
 /* Gives the slot of a dead owner, or one's own, back. The caller is its consumer; the ring is empty. */
 void slot_release(const struct arena *a, uint32_t i);
+/* The same of one whose owner died while it claimed. */
+void slot_vacate(const struct arena *a, uint32_t i);
 static inline uint64_t consumer_word(uint32_t slot, uint32_t epoch)
 {
     return (uint64_t)epoch << 32 | (slot + 1);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena/sweep.h"
+#include "arena/requests.h"
 #include "arena/slot.h"
 #include "futex.h"
 
@@ -11,14 +12,23 @@ static bool slot_live(struct slot *s)
     return (uint32_t)atomic_load_explicit(&s->state, memory_order_acquire) == SLOT_LIVE;
 }
 
+/* Something of the slot is to be sent: finished spans, or requests that its death cut off. */
+static bool unsent(const struct arena *a, struct slot *s, bool dead)
+{
+    return ring_queued(slot_ring(a, s)) != 0 ||
+           (dead && request_next_open((struct request_table *)((char *)s + a->requests_off), 0) < REQUESTS);
+}
+
 unsigned sweep_adopt(const struct arena *a, uint64_t me)
 {
     unsigned taken = 0;
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
         uint64_t state = atomic_load_explicit(&s->state, memory_order_relaxed);
-        if ((uint32_t)state == SLOT_CLAIMED && slot_owner_dead(a, i))
-            atomic_compare_exchange_strong(&s->state, &state, SLOT_FREE); /* died while it claimed */
+        /* Died while it claimed. By way of a state that is nobody's: of two sweepers one vacates. */
+        if ((uint32_t)state == SLOT_CLAIMED && slot_owner_dead(a, i) &&
+            atomic_compare_exchange_strong(&s->state, &state, SLOT_VACANT))
+            slot_vacate(a, i);
         if (!slot_live(s))
             continue;
         uint64_t now = atomic_load(&s->consumer);
@@ -55,7 +65,7 @@ bool sweep_unsent(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
-        if (slot_live(s) && ring_queued(slot_ring(a, s)) != 0)
+        if (slot_live(s) && (unsent(a, s, false) || (unsent(a, s, true) && slot_owner_dead(a, i))))
             return true;
     }
     return false;
@@ -69,15 +79,14 @@ bool sweep_orphaned(const struct arena *a, bool *many)
         struct slot *s = arena_slot(a, i);
         if (!slot_live(s))
             continue;
-        bool unsent = ring_queued(slot_ring(a, s)) != 0;
         uint64_t consumer = atomic_load(&s->consumer);
         if (consumer != 0 && consumer_alive(a, consumer))
             continue;
         if (slot_owner_dead(a, i)) {
             dead++;
-            found |= unsent;
+            found |= unsent(a, s, true);
         } else if (!atomic_load(&s->consuming) || atomic_load(&s->leaving)) {
-            found |= unsent;
+            found |= unsent(a, s, false);
         }
     }
     *many = dead > a->slots / 2;

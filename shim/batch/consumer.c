@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "batch/consumer.h"
+#include "arena/requests.h"
 #include "arena/slot.h"
 #include "arena/sweep.h"
+#include "batch/fatal.h"
 #include "batch/queue.h"
 #include "clock.h"
 #include "log.h"
@@ -125,8 +127,12 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
                                                                  .n_spans = b.scope_spans[i]};
     }
     /* A death from here on can make this batch, and only this batch, be sent again. */
-    if (atomic_exchange(&s->sending, sealed->to) == sealed->to)
+    if (atomic_exchange(&s->sending, sealed->to) == sealed->to) {
         count(s, COUNT_RESENT, 1);
+        log_debug(
+            "%u spans are sent again (process %u, records from %u): a death or a lost answer came between",
+            b.spans, (unsigned)(atomic_load(&s->state) >> 32), at_number(sealed->from));
+    }
     struct export_outcome out = {0};
     c->ops->send(c->exporter, &batch, deadline_ns, &out);
     switch (out.result) {
@@ -152,6 +158,8 @@ static bool empty_ring(struct consumer *c, uint32_t i, uint64_t deadline_ns)
     struct slot *s = arena_slot(c->arena, i);
     bool dead = slot_owner_dead(c->arena, i);
     uint32_t end = at_number(ring_head(slot_ring(c->arena, s)));
+    if (dead)
+        fatal_settle(c->arena, i);
     for (;;) {
         if (c->stopping())
             return false;
@@ -174,6 +182,37 @@ static bool empty_ring(struct consumer *c, uint32_t i, uint64_t deadline_ns)
     }
 }
 
+/* What another consumer holds, or a process that has one foot outside: it is there until that is gone. */
+static bool held(const struct arena *a, struct slot *s)
+{
+    return (uint32_t)atomic_load(&s->state) == SLOT_LIVE && atomic_load(&s->leaving) &&
+           (ring_queued(slot_ring(a, s)) ||
+            request_next_open((struct request_table *)((char *)s + a->requests_off), 0) < REQUESTS);
+}
+
+/* A dead one's ring is empty: now what it was at when it died, then its slot is free. */
+static enum consumer_result bury(struct consumer *c, uint32_t i, uint64_t deadline_ns)
+{
+    const struct arena *a = c->arena;
+    for (;;) {
+        switch (fatal_write(a, c->config, i, !c->impatient)) {
+        case FATAL_WAITS:
+            return CONSUMER_WAITS;
+        case FATAL_WRITTEN:
+            if (!empty_ring(c, i, deadline_ns))
+                return CONSUMER_STOPPED;
+            continue;
+        case FATAL_NONE:
+            break;
+        }
+        if (ring_queued(slot_ring(a, arena_slot(a, i))) == 0) {
+            count(arena_slot(a, (uint32_t)c->me - 1), COUNT_SWEPT, 1);
+            slot_release(a, i);
+        }
+        return CONSUMER_EMPTY;
+    }
+}
+
 enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
 {
     const struct arena *a = c->arena;
@@ -183,8 +222,7 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
         struct slot *s = arena_slot(a, i);
         uint64_t owner = atomic_load(&s->consumer);
         if (owner != c->me) {
-            if ((uint32_t)atomic_load(&s->state) == SLOT_LIVE && atomic_load(&s->leaving) &&
-                ring_queued(slot_ring(a, s)))
+            if (held(a, s))
                 result = CONSUMER_FOREIGN;
             continue;
         }
@@ -193,12 +231,17 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
                                 a, i); /* asked before emptying: what comes later is in the ring by then */
         if (!empty_ring(c, i, deadline_ns))
             return CONSUMER_STOPPED;
-        if (dead && ring_queued(slot_ring(a, s)) == 0) {
-            count(arena_slot(a, (uint32_t)c->me - 1), COUNT_SWEPT, 1);
-            slot_release(a, i);
-        } else if (!own && atomic_load(&s->consuming) && !atomic_load(&s->leaving)) {
+        enum consumer_result burial = dead ? bury(c, i, deadline_ns) : CONSUMER_EMPTY;
+        if (burial == CONSUMER_STOPPED)
+            return burial;
+        if (burial > result)
+            result = burial;
+        if (dead || own)
+            continue;
+        if (held(a, s))
+            result = CONSUMER_FOREIGN;
+        if (atomic_load(&s->consuming) && !atomic_load(&s->leaving))
             atomic_compare_exchange_strong(&s->consumer, &owner, 0); /* its own thread has come */
-        }
     }
     return result;
 }

@@ -15,15 +15,18 @@ struct consumer {
     void (*rest_point)(void *);
     bool (*stopping)(void); /* start no further batch */
     bool full_only;         /* leave what is less than a batch of a living process to the next tick */
+    bool impatient;         /* requests of the dead wait for no news of how they died */
     uint64_t me;            /* consumer word of this process's slot */
     uint8_t *buffer;        /* one batch's records, copied out of shared memory before they are looked at */
     size_t buffer_size;
 };
 
+/* In the order of how much is left. */
 enum consumer_result {
     CONSUMER_EMPTY,   /* every ring this process may empty is empty */
-    CONSUMER_STOPPED, /* told to stop; batches may be left, sealed */
+    CONSUMER_WAITS,   /* and requests of the dead wait for the news of how they died: ask again soon */
     CONSUMER_FOREIGN, /* empty but for rings whose process is on its way out and still holds them */
+    CONSUMER_STOPPED, /* told to stop; batches may be left, sealed */
 };
 
 /* Takes over orphaned rings, seals, sends, frees, until everything that was there at its start is gone, and

@@ -85,6 +85,7 @@ static void work(struct consumer *c, struct slot *own, bool linger)
         uint32_t seen = atomic_load(&own->wake);
         uint64_t before = atomic_load(&own->counters[COUNT_SWEPT]);
         bool unsent = sweep_unsent(&arena);
+        c->impatient = deadline || arena_mappings(&arena) == 1; /* nobody is left to bring news */
         enum consumer_result result = consumer_run(c, deadline);
         if (result == CONSUMER_STOPPED)
             return;
@@ -97,6 +98,10 @@ static void work(struct consumer *c, struct slot *own, bool linger)
             continue;
         }
         foreign_since = 0;
+        if (result == CONSUMER_WAITS) {
+            futex_wait(&own->wake, seen, LINGER_TICK_NS);
+            continue;
+        }
         bool stay = linger && !asked_to_end && !atomic_load(&own->finish) && now - idle_since < LINGER_NS &&
                     arena_mappings(&arena) != 1 && sweep_other_consumer(&arena, c->me) == SWEEP_NOBODY;
         if (stay) {

@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { STACK_SIZE = 512 * 1024, LEAVING_PAUSE_NS = 2000000 };
+enum { STACK_SIZE = 512 * 1024, LEAVING_PAUSE_NS = 2000000, WAITS_PAUSE_NS = 250000000 };
 
 /* What others want of the thread; each is a futex word. */
 static _Atomic uint32_t
@@ -87,6 +87,7 @@ static const struct exporter_host host = {.wait = host_wait, .rest_point = host_
 static void serve_flush(uint32_t ticket)
 {
     consumer.full_only = false;
+    consumer.impatient = atomic_load(&last_one);
     while (consumer_run(&consumer, atomic_load(&flush_until)) == CONSUMER_FOREIGN && atomic_load(&last_one) &&
            now_ns() < atomic_load(&flush_until)) {
         /* Workers that leave together: what one still holds is ours as soon as it lets go or is dead. */
@@ -117,6 +118,7 @@ static void *batch_thread(void *arg)
 
     uint64_t period = (uint64_t)consumer.config->schedule_delay_ms * 1000000u;
     uint32_t seen = atomic_load(wake);
+    uint64_t again = UINT64_MAX; /* when the dead are looked at again */
     for (uint64_t next = now_ns() + period;;) {
         uint32_t ticket = atomic_load(&flush_asked);
         if (atomic_load(&stop)) {
@@ -131,12 +133,12 @@ static void *batch_thread(void *arg)
             serve_flush(ticket);
             continue;
         }
-        uint64_t now = now_ns();
-        if (now < next) {
+        uint64_t now = now_ns(), until = again < next ? again : next;
+        if (now < until) {
             rest_enter();
-            futex_wait(wake, seen, next - now);
+            futex_wait(wake, seen, until - now);
             rest_leave();
-            if (atomic_load(wake) == seen && now_ns() < next)
+            if (atomic_load(wake) == seen && now_ns() < until)
                 continue; /* a signal or nothing */
         }
         if (atomic_load(&flush_asked) != atomic_load(&flush_done) || atomic_load(&stop))
@@ -144,7 +146,8 @@ static void *batch_thread(void *arg)
         seen = atomic_load(wake); /* before the look: who wakes us during it is not overheard */
         bool tick = now_ns() >= next;
         consumer.full_only = !tick;
-        consumer_run(&consumer, 0);
+        bool waits = consumer_run(&consumer, 0) == CONSUMER_WAITS;
+        again = waits ? now_ns() + WAITS_PAUSE_NS : UINT64_MAX;
         if (tick)
             next = now_ns() + period;
     }

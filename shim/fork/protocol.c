@@ -44,18 +44,24 @@ void fork_before(struct fork_call *call, bool repaired)
     }
     if (KNOB_OFF(leaf_lock))
         queue_lock();
+    call->ticket = process_ticket();
     call->threads = !repaired && process_has_arena() && other_threads();
 }
 
-void fork_after_parent(const struct fork_call *call)
+void fork_after_parent(const struct fork_call *call, pid_t pid)
 {
     if (KNOB_OFF(wrappers))
         return;
     if (KNOB_OFF(leaf_lock))
         queue_unlock();
     rest_release(call->hold);
+    fork_after_vfork(call, pid);
+}
+
+void fork_after_vfork(const struct fork_call *call, pid_t pid)
+{
     tls.fork_depth--;
-    process_postfork_parent();
+    process_postfork_parent(pid, call->ticket);
 }
 
 void fork_after_child(const struct fork_call *call, bool repaired)
@@ -72,6 +78,7 @@ void fork_after_child(const struct fork_call *call, bool repaired)
         if (KNOB_OFF(lazy_thread))
             process_serves(false);
     }
+    process_born(call->ticket);
 }
 
 /* libc keeps errno of a fork that fails, not across the handlers of one that does not. */
@@ -97,7 +104,7 @@ static void parent(void)
     rest_release(tls.hold);
     tls.hold = REST_NOT_HELD;
     process_drained();
-    process_postfork_parent();
+    process_postfork_parent(0, 0);
     errno = keep;
 }
 

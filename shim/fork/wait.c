@@ -19,7 +19,7 @@ EXPORT pid_t waitpid(pid_t pid, int *status, int options)
     for (;;) {
         int how = 0;
         pid_t got = __waitpid(pid, &how, options);
-        if (process_waited(got > 0 ? got : 0))
+        if (process_waited(got > 0 && !WIFSTOPPED(how) && !WIFCONTINUED(how) ? got : 0, how))
             continue;
         if (got > 0 && status)
             *status = how;
@@ -37,7 +37,7 @@ EXPORT pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)
     for (;;) {
         int how = 0;
         pid_t got = NEXT(wait4)(pid, &how, options, usage);
-        if (process_waited(got > 0 ? got : 0))
+        if (process_waited(got > 0 && !WIFSTOPPED(how) && !WIFCONTINUED(how) ? got : 0, how))
             continue;
         if (got > 0 && status)
             *status = how;
@@ -50,6 +50,13 @@ EXPORT pid_t wait3(int *status, int options, struct rusage *usage)
     return wait4(-1, status, options, usage);
 }
 
+/* As a wait status; false where the child goes on. */
+static bool ended_how(const siginfo_t *info, int *status)
+{
+    *status = info->si_code == CLD_EXITED ? (info->si_status & 0xff) << 8 : info->si_status & 0x7f;
+    return info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED;
+}
+
 EXPORT int waitid(idtype_t kind, id_t id, siginfo_t *info, int options)
 {
     for (;;) {
@@ -57,9 +64,9 @@ EXPORT int waitid(idtype_t kind, id_t id, siginfo_t *info, int options)
         siginfo_t *told = info ? info : &own;
         int rc = NEXT(waitid)(kind, id, told, options);
         /* A child that is only looked at is still to be reaped; where WNOHANG found nobody, the pid is 0. */
-        bool ended = rc == 0 && (told->si_code == CLD_EXITED || told->si_code == CLD_KILLED ||
-                                 told->si_code == CLD_DUMPED);
-        if (process_waited(ended && !(options & WNOWAIT) ? told->si_pid : 0))
+        int status;
+        bool ended = rc == 0 && ended_how(told, &status);
+        if (process_waited(ended && !(options & WNOWAIT) ? told->si_pid : 0, ended ? status : 0))
             continue;
         return rc;
     }

@@ -33,7 +33,7 @@ EXPORT pid_t fork(void)
         process_eager();
     } else {
         if (pid > 0 || !KNOB_OFF(failed_fork))
-            fork_after_parent(&call);
+            fork_after_parent(&call, pid);
         python_after_fork_parent(&python);
     }
     errno = keep;
@@ -54,7 +54,7 @@ EXPORT pid_t _Fork(void)
     if (pid == 0)
         fork_after_child(&call, false);
     else
-        fork_after_parent(&call);
+        fork_after_parent(&call, pid);
     errno = keep;
     return pid;
 }
@@ -71,8 +71,8 @@ static int clone_child(void *start)
     const struct clone_start *s = start;
     int keep = errno;
     if (!KNOB_OFF(vfork_release))
-        fork_after_parent(
-            s->call); /* the hold is on a shared page: a CLONE_VFORK parent sleeps until we go on */
+        fork_after_parent(s->call,
+                          0); /* the hold is on a shared page: a CLONE_VFORK parent sleeps until we go on */
     fork_after_child(s->call, false);
     errno = keep;
     /* A clone's child that returns ends its thread only; with a helper thread of ours it would stay for ever.
@@ -117,9 +117,9 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
     int pid = NEXT(clone)(clone_child, stack, flags, &start, parent_tid, thread_area, child_tid);
     keep = errno;
     if (!(flags & CLONE_VFORK) || pid < 0)
-        fork_after_parent(&call);
+        fork_after_parent(&call, pid);
     else
-        tls.fork_depth--;
+        fork_after_vfork(&call, pid);
     errno = keep;
     return pid;
 }

@@ -9,6 +9,7 @@
 #include "arena/requests.h"
 #include "config/config.h"
 #include "io/connection.h"
+#include "io/http_record.h"
 
 /* Request half: bytes read, where the application will find them. Of these bytes only the span id and the
  * flags of a traceparent are ever written (FORKSPAN_PROPAGATE, nest.h), and only where the whole head is in
@@ -31,17 +32,5 @@ void http_connection_forget(struct connection *c);
 
 /* The first bytes read of a stream may be an HTTP/1 request. */
 bool http_looks_like_request(const uint8_t *p, size_t n);
-
-/* How a request ended. */
-struct http_outcome {
-    uint64_t end_ns;        /* Unix time; raised to the start where it is before it */
-    const char *error_type; /* NULL: complete; else why not, or how its process died */
-};
-
-/* For who sweeps a dead process's table: the span of a request copied by request_read. An upper bound of its
- * bytes, then the record itself (field 2 of ScopeSpans); 0 where it did not fit. */
-size_t http_span_room(const struct config *config, const struct request *r, const struct http_outcome *o);
-size_t http_span_write(const struct config *config, const struct request *r, const struct http_outcome *o,
-                       uint8_t *out, size_t room);
 
 #endif

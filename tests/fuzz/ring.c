@@ -50,10 +50,6 @@ void log_line(enum log_level level, const char *format, ...)
 {
     (void)level, (void)format;
 }
-void request_table_init(struct request_table *t)
-{
-    (void)t;
-}
 
 /* ---- the exporter: reads every byte it is given */
 
@@ -128,18 +124,20 @@ static void arena_reset(void)
     arena.shape = (struct ring_shape){CELLS, UNITS};
     arena.max_queued = MAX_QUEUED;
     arena.slots = SLOTS;
-    arena.requests_off = arena.ring_off = (sizeof(struct slot) + 63) / 64 * 64;
+    arena.requests_off = (sizeof(struct slot) + 63) / 64 * 64;
+    arena.ring_off = arena.requests_off + (uint32_t)(request_table_size() + 63) / 64 * 64;
     arena.slot_size = (arena.ring_off + ring_size(CELLS, UNITS) + 63) / 64 * 64;
     arena.slots_off = (sizeof(struct arena_header) + 63) / 64 * 64;
     arena.size = arena.slots_off + SLOTS * arena.slot_size;
     /* its own allocation, the dead one's ring last: what reads beyond it is seen */
+    ring_trust(&arena.shape, arena.max_queued);
     arena.header = aligned_alloc(64, arena.size);
     memset(arena.header, 0, arena.size);
     for (uint32_t i = 0; i < SLOTS; i++) {
         struct slot *s = arena_slot(&arena, i);
         atomic_store(&s->state, (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
         atomic_store(&s->epoch, 1);
-        ring_init(slot_ring(&arena, s), CELLS, UNITS, MAX_QUEUED);
+        ring_init(slot_ring(&arena, s));
     }
     atomic_store(&arena.header->liveness[OWN], (uint32_t)gettid());
     atomic_store(&arena.header->liveness[DEAD], FUTEX_OWNER_DIED | 1);
@@ -159,12 +157,7 @@ static uint64_t number(struct input *in, unsigned bytes)
 
 static void produce(struct input *in, struct ring *ring, bool commit)
 {
-    /* A producer was honest as long as it lived: these are the words only it reads. */
-    ring->cells = CELLS;
-    ring->units = UNITS;
-    ring->max_queued = MAX_QUEUED;
-    ring->cells_off = (uint32_t)sizeof *ring;
-    ring->data_off = ring->cells_off + CELLS * (uint32_t)sizeof(struct ring_cell);
+    atomic_store(&ring->open, 1);
     uint16_t scope = (uint16_t)number(in, 1);
     size_t len = number(in, 1);
     if (len > (size_t)(in->end - in->p))

@@ -38,10 +38,6 @@ void log_line(enum log_level level, const char *format, ...)
 {
     (void)level, (void)format;
 }
-void request_table_init(struct request_table *t)
-{
-    (void)t;
-}
 
 static struct arena arena;
 static struct slot *slot;
@@ -89,7 +85,8 @@ static void make(void)
     static const struct config config = {.max_batch = MAX_BATCH};
     static char exporter;
     arena = (struct arena){.shape = {CELLS, UNITS}, .max_queued = CELLS, .slots = 1};
-    arena.requests_off = arena.ring_off = (sizeof(struct slot) + 63) / 64 * 64;
+    arena.requests_off = (sizeof(struct slot) + 63) / 64 * 64;
+    arena.ring_off = arena.requests_off + (uint32_t)(request_table_size() + 63) / 64 * 64;
     arena.slot_size = (arena.ring_off + ring_size(CELLS, UNITS) + 63) / 64 * 64;
     arena.slots_off = (sizeof(struct arena_header) + 63) / 64 * 64;
     arena.size = arena.slots_off + arena.slot_size;
@@ -98,7 +95,8 @@ static void make(void)
     slot = arena_slot(&arena, 0);
     atomic_store(&slot->state, (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
     atomic_store(&slot->epoch, 1);
-    ring_init(slot_ring(&arena, slot), CELLS, UNITS, CELLS);
+    ring_trust(&arena.shape, CELLS);
+    ring_init(slot_ring(&arena, slot));
     atomic_store(&arena.header->liveness[0], (uint32_t)gettid());
     consumer = (struct consumer){.arena = &arena,
                                  .config = &config,

@@ -25,7 +25,8 @@ static void make(uint32_t cells, uint32_t units, uint32_t max_queued)
     arena = (struct arena){
         .slots = 1, .ring_off = (uint32_t)ring_off, .shape = {cells, units}, .max_queued = max_queued};
     ring = slot_ring(&arena, slot);
-    ring_init(ring, cells, units, max_queued);
+    ring_trust(&arena.shape, max_queued);
+    ring_init(ring);
 }
 
 static bool put(const void *bytes, uint32_t len)
@@ -171,7 +172,7 @@ Test(ring, corrupt_cells_never_lead_a_reader_out_of_the_ring)
         }
         /* a slot's next owner initialises everything */
         if (round % 100 == 99) {
-            ring_init(ring, 64, 128, 64);
+            ring_init(ring);
             slot->sealed_count = 0;
         }
     }

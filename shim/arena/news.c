@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "arena/news.h"
+#include "arena/slot.h"
+#include "clock.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/wait.h>
+
+enum { CHILDREN = 1024, PROBES = 16 };
+
+/* Found by pid, a few places from where it belongs. A child that nobody reaps through us leaves its entry
+ * behind: the next one that wants the place takes it. */
+static struct {
+    _Atomic uint32_t pid;
+    _Atomic uint64_t ticket;
+} children[CHILDREN];
+
+uint64_t news_ticket(const struct arena *a)
+{
+    return a->header ? atomic_fetch_add(&a->header->tickets, 1) + 1 : 0;
+}
+
+void news_born(pid_t pid, uint64_t ticket)
+{
+    if (ticket == 0 || pid <= 0)
+        return;
+    unsigned at = (unsigned)pid % CHILDREN;
+    for (unsigned k = 0; k < PROBES; k++) {
+        unsigned i = ((unsigned)pid + k) % CHILDREN;
+        uint32_t now = atomic_load(&children[i].pid);
+        if (now == 0 || now == (uint32_t)pid) {
+            at = i;
+            break;
+        }
+    }
+    atomic_store(&children[at].ticket, ticket);
+    atomic_store(&children[at].pid, (uint32_t)pid);
+}
+
+static uint64_t ticket_of(pid_t pid)
+{
+    for (unsigned k = 0; k < PROBES; k++) {
+        unsigned i = ((unsigned)pid + k) % CHILDREN;
+        uint64_t ticket = atomic_load(&children[i].ticket);
+        uint32_t mine = (uint32_t)pid;
+        if (atomic_compare_exchange_strong(&children[i].pid, &mine, 0))
+            return ticket;
+    }
+    return 0;
+}
+
+bool news_reaped(const struct arena *a, pid_t pid, int status)
+{
+    uint64_t ticket = ticket_of(pid), namespace = 0;
+    bool told = false;
+    for (uint32_t i = 0; i < a->slots; i++) {
+        struct slot *s = arena_slot(a, i);
+        uint64_t state = atomic_load(&s->state);
+        if ((uint32_t)state != SLOT_LIVE)
+            continue;
+        uint64_t its = atomic_load(&s->ticket);
+        if (its ? its != ticket : (uint32_t)(state >> 32) != (uint32_t)pid)
+            continue;
+        /* born where no wrapper was: only its pid tells, in its own namespace */
+        if (its == 0 && namespace == 0)
+        namespace = own_pid_namespace();
+        if (its == 0 && atomic_load(&s->pid_namespace) != namespace)
+            continue;
+        uint32_t none = 0;
+        atomic_store(&s->news_ns, clock_ns(CLOCK_MONOTONIC));
+        atomic_compare_exchange_strong(&s->news, &none, NEWS_SET | ((uint32_t)status & NEWS_STATUS));
+        told = true;
+    }
+    return told;
+}
+
+/* libc's own names cost it a look into a table of translated text. */
+static const char *signal_name(int n)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } names[] = {{SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},   {SIGQUIT, "SIGQUIT"}, {SIGILL, "SIGILL"},
+                 {SIGTRAP, "SIGTRAP"}, {SIGABRT, "SIGABRT"}, {SIGBUS, "SIGBUS"},   {SIGFPE, "SIGFPE"},
+                 {SIGKILL, "SIGKILL"}, {SIGUSR1, "SIGUSR1"}, {SIGSEGV, "SIGSEGV"}, {SIGUSR2, "SIGUSR2"},
+                 {SIGPIPE, "SIGPIPE"}, {SIGALRM, "SIGALRM"}, {SIGTERM, "SIGTERM"}, {SIGXCPU, "SIGXCPU"},
+                 {SIGXFSZ, "SIGXFSZ"}, {SIGSYS, "SIGSYS"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].number == n)
+            return names[i].name;
+    return NULL;
+}
+
+static void numbered(char type[NEWS_TYPE_MAX], const char *word, unsigned n)
+{
+    char digits[4], *d = digits + sizeof digits;
+    *--d = '\0';
+    do
+        *--d = (char)('0' + n % 10);
+    while (n /= 10);
+    strcpy(type, word);
+    strcat(type, d);
+}
+
+void news_type(uint32_t news, char type[NEWS_TYPE_MAX])
+{
+    int status = (int)(news & NEWS_STATUS);
+    if (news & NEWS_EXEC)
+        strcpy(type, "exec");
+    else if (news & NEWS_SET && WIFEXITED(status))
+        numbered(type, "exit ", (unsigned)WEXITSTATUS(status));
+    else if (news & NEWS_SET && WIFSIGNALED(status) && signal_name(WTERMSIG(status)))
+        strcpy(type, signal_name(WTERMSIG(status)));
+    else if (news & NEWS_SET && WIFSIGNALED(status))
+        numbered(type, "SIG", (unsigned)WTERMSIG(status));
+    else
+        strcpy(type, "_OTHER");
+}

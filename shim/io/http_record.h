@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * http_record.h - the span of an HTTP server request (semantic conventions 1.44) from its entry in the table
+ * of requests: by the process that served it, and by who sweeps a dead one's table. Pure functions.
+ */
+#ifndef FORKSPAN_IO_HTTP_RECORD_H
+#define FORKSPAN_IO_HTTP_RECORD_H
+
+#include "arena/requests.h"
+#include "config/config.h"
+#include "io/address.h"
+
+/* The parts of a request's target: origin-form, absolute-form, authority-form (CONNECT) or "*". */
+struct target {
+    struct text authority, path, query;
+};
+struct target http_target(const struct request *r);
+
+/* How a request ended. */
+struct http_outcome {
+    uint64_t end_ns;        /* Unix time; raised to the start where it is before it */
+    const char *error_type; /* NULL: complete; else why not, or how its process died */
+};
+
+/* An upper bound of its bytes, then the record itself (field 2 of ScopeSpans); 0 where it did not fit. */
+size_t http_span_room(const struct config *config, const struct request *r, const struct http_outcome *o);
+size_t http_span_write(const struct config *config, const struct request *r, const struct http_outcome *o,
+                       uint8_t *out, size_t room);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * prefork.c - a small prefork server whose workers die on request.
+ *
+ * prefork WORKERS. Prints its port and pid. GET /ok/N answers with the worker's pid; /hang/N answers never;
+ * /abort/N, /exit/N, /exec/N and /rlimit/N end the worker before the answer, /late/N after it and before the
+ * close. A worker that died is replaced. SIGTERM: the workers end, then the master.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WORKERS_MAX = 64 };
+static volatile sig_atomic_t stopping;
+
+static void on_term(int signal_number)
+{
+    (void)signal_number;
+    stopping = 1;
+}
+
+/* Reads to the end of the head; false where the client has gone. */
+static int read_head(int fd, char *head, size_t room)
+{
+    size_t used = 0;
+    while (used + 1 < room) {
+        ssize_t n = read(fd, head + used, room - 1 - used);
+        if (n <= 0)
+            return 0;
+        used += (size_t)n;
+        head[used] = '\0';
+        if (strstr(head, "\r\n\r\n"))
+            return 1;
+    }
+    return 0;
+}
+
+static void out_of_memory(void)
+{
+    struct rlimit limit = {64 << 20, 64 << 20};
+    setrlimit(RLIMIT_AS, &limit);
+    for (;;) /* as programs do that cannot go on without */
+        if (mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+            abort();
+}
+
+static void answer(int fd)
+{
+    char head[4096], body[32], text[256];
+    if (!read_head(fd, head, sizeof head))
+        return;
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    if (!strncmp(head, "GET /hang/", 10))
+        for (;;)
+            pause();
+    if (!strncmp(head, "GET /abort/", 11))
+        abort();
+    if (!strncmp(head, "GET /exit/", 10))
+        _exit(7);
+    if (!strncmp(head, "GET /exec/", 10))
+        execl("/bin/true", "true", (char *)NULL);
+    if (!strncmp(head, "GET /rlimit/", 12))
+        out_of_memory();
+    snprintf(body, sizeof body, "%d", (int)getpid());
+    int n =
+        snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                 strlen(body), body);
+    if (write(fd, text, (size_t)n) != n)
+        return;
+    if (!strncmp(head, "GET /late/", 10))
+        raise(SIGKILL);
+}
+
+static void worker(int listener)
+{
+    signal(SIGTERM, SIG_DFL);
+    while (!stopping) {
+        int fd = accept(listener, NULL, NULL);
+        if (fd < 0)
+            continue;
+        answer(fd);
+        close(fd);
+    }
+    _exit(0);
+}
+
+static pid_t spawn(int listener)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        worker(listener);
+    return pid;
+}
+
+int main(int argc, char **argv)
+{
+    int n = argc > 1 ? atoi(argv[1]) : 4;
+    pid_t workers[WORKERS_MAX];
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (n < 1 || n > WORKERS_MAX || bind(listener, (struct sockaddr *)&at, len) || listen(listener, 128) ||
+        getsockname(listener, (struct sockaddr *)&at, &len))
+        return 1;
+    struct sigaction action = {.sa_handler = on_term}; /* no SA_RESTART: wait must come back */
+    sigaction(SIGTERM, &action, NULL);
+    for (int i = 0; i < n; i++)
+        workers[i] = spawn(listener);
+    printf("%d %d\n", ntohs(at.sin_port), (int)getpid());
+    fflush(stdout);
+    while (!stopping) {
+        pid_t gone = wait(NULL);
+        for (int i = 0; i < n && !stopping; i++)
+            if (gone > 0 && workers[i] == gone)
+                workers[i] = spawn(listener);
+    }
+    for (int i = 0; i < n; i++)
+        kill(workers[i], SIGTERM);
+    while (wait(NULL) > 0 || errno == EINTR)
+        ;
+    return 0;
+}
