@@ -119,6 +119,7 @@ void oneshot_prepare(const struct arena *a, const struct config *config)
 }
 
 struct start {
+    const struct arena *arena;
     const char *const *argv;
     pid_t pid;
     int error;
@@ -149,27 +150,6 @@ static void keep_stdio_only(void)
         __close((int)fd);
 }
 
-/* The consumer-to-be, in the host's memory until it execs: system calls only. Every signal is blocked, and
- * stays so in the new program until that has decided about each. */
-static int become(void *arg)
-{
-    struct start *s = arg;
-    setsid(); /* what is sent to the host's process group, or by its terminal, is not for us */
-    keep_stdio_only();
-    syscall(SYS_execve, command, s->argv, environment);
-    s->error = errno;
-    return 127;
-}
-
-static int between(void *arg)
-{
-    struct start *s = arg;
-    s->pid = NEXT(clone)(become, stacks[1] + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
-    if (s->pid < 0)
-        s->error = errno;
-    return 0;
-}
-
 static void registered_add(const struct arena *a, pid_t pid)
 {
     struct registered *r = a->header->registered;
@@ -187,6 +167,29 @@ static void registered_add(const struct arena *a, pid_t pid)
         atomic_store(&r[i].pid_namespace, 0);
     atomic_store(&r[0].pid, (uint32_t)pid);
     atomic_store(&r[0].pid_namespace, here);
+}
+
+/* The consumer-to-be, in the host's memory until it execs: system calls only. Every signal is blocked, and
+ * stays so in the new program until that has decided about each. */
+static int become(void *arg)
+{
+    struct start *s = arg;
+    /* Before it can have ended: a reaper's wait may return it any time after that. */
+    registered_add(s->arena, (pid_t)syscall(SYS_getpid));
+    setsid(); /* what is sent to the host's process group, or by its terminal, is not for us */
+    keep_stdio_only();
+    syscall(SYS_execve, command, s->argv, environment);
+    s->error = errno;
+    return 127;
+}
+
+static int between(void *arg)
+{
+    struct start *s = arg;
+    s->pid = NEXT(clone)(become, stacks[1] + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
+    if (s->pid < 0)
+        s->error = errno;
+    return 0;
 }
 
 /* Orphans come to this process. */
@@ -233,10 +236,10 @@ bool oneshot_gone(const struct arena *a, uint64_t me, uint32_t timeout_ms)
 
 /* Two clones in the host's memory while it waits; errno and signals as they were. The consumer's pid, or 0.
  */
-static pid_t spawn(enum oneshot_mode mode, int *error)
+static pid_t spawn(const struct arena *a, enum oneshot_mode mode, int *error)
 {
     int keep = errno;
-    struct start s = {.argv = arguments[mode]};
+    struct start s = {.arena = a, .argv = arguments[mode]};
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
@@ -268,9 +271,7 @@ bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeo
         return false;
     uint32_t came = atomic_load(&a->header->came);
     int error;
-    pid_t pid = spawn(mode, &error);
-    if (pid)
-        registered_add(a, pid);
+    pid_t pid = spawn(a, mode, &error);
     atomic_store(&starting, 0);
     if (!pid) {
         log_warn("%s can not be started (errno %d): %s", command, error, lost);
