@@ -392,7 +392,7 @@ def table(rows, options):
         lines.append(f"| {known[cell.server]} | {cell.mode} | {events} | {cell.stop} | {counted['answered']} | {counted['spans']} | "
                      f"{counted['unanswered']} | {counted['unanswered spans']} | {counted['wrong']} | {counted['unsure']} |")
     kept = pathlib.Path(__file__).parent / "servers.md"
-    pathlib.Path(options.table).write_text("\n".join(lines) + "\n\n" + kept.read_text())
+    pathlib.Path(options.table).write_text("\n".join(lines) + "\n\n" + kept.read_text().split("\n", 1)[1])
 
 
 class Quiet(Tap):
