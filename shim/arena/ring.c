@@ -180,3 +180,10 @@ void ring_free(struct ring *r, const struct ring_shape *shape, ring_at to)
     /* Pairs with the acquire in ring_reserve. */
     atomic_store_explicit(&r->tail, at_make(at_number(to), pos), memory_order_release);
 }
+
+void ring_mend(struct ring *r)
+{
+    ring_at tail = atomic_load_explicit(&r->tail, memory_order_relaxed), head = ring_head(r);
+    if (at_number(tail) == at_number(head) && tail != head)
+        atomic_compare_exchange_strong(&r->tail, &tail, head);
+}

@@ -31,6 +31,9 @@ ring_at ring_next(ring_at at);
 /* The record with the number of `at` (its position is not looked at). */
 enum ring_found ring_peek(struct ring *r, const struct ring_shape *shape, ring_at at,
                           struct ring_record *out);
+/* An empty ring whose two ends are not at one place was written over, and nothing would fit into it any more.
+ */
+void ring_mend(struct ring *r);
 /* Frees every record before `to`, torn ones included. */
 void ring_free(struct ring *r, const struct ring_shape *shape, ring_at to);
 

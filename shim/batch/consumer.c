@@ -160,13 +160,14 @@ static bool empty_ring(struct consumer *c, uint32_t i, uint64_t deadline_ns)
     uint32_t end = at_number(ring_head(slot_ring(c->arena, s)));
     if (dead)
         fatal_settle(c->arena, i);
+    bool over_torn = dead || (c->over_torn && c->me == consumer_word(i, atomic_load(&s->epoch)));
     for (;;) {
         if (c->stopping())
             return false;
         struct sealed oldest;
         queue_lock();
-        if (dead || (!c->full_only && queue_unsealed(c->arena, s, end)))
-            queue_seal(c->arena, s, c->config->max_batch, dead);
+        if (over_torn || (!c->full_only && queue_unsealed(c->arena, s, end)))
+            queue_seal(c->arena, s, c->config->max_batch, over_torn);
         else
             queue_seal_full(c->arena, s, c->config->max_batch);
         bool any = queue_oldest(s, &oldest);

@@ -15,6 +15,7 @@ struct consumer {
     void (*rest_point)(void *);
     bool (*stopping)(void); /* start no further batch */
     bool full_only;         /* leave what is less than a batch of a living process to the next tick */
+    bool over_torn;         /* in one's own ring: an unfinished record there is never to be finished */
     bool impatient;         /* requests of the dead wait for no news of how they died */
     uint64_t me;            /* consumer word of this process's slot */
     uint8_t *buffer;        /* one batch's records, copied out of shared memory before they are looked at */

@@ -76,6 +76,7 @@ static void seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool
     uint32_t first = atomic_load(&s->sealed_first) % SEALED_MAX, count = atomic_load(&s->sealed_count);
     if (count > SEALED_MAX)
         count = 0;
+    ring_mend(r);
     ring_at at = unsealed_from(a, s, first, count);
     while (count < SEALED_MAX) {
         ring_at from = at;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "batch/thread.h"
 #include "arena/liveness.h"
+#include "arena/mend.h"
 #include "arena/slot.h"
 #include "batch/consumer.h"
 #include "batch/loader.h"
@@ -19,6 +20,8 @@
 #include <unistd.h>
 
 enum { STACK_SIZE = 512 * 1024, LEAVING_PAUSE_NS = 2000000, WAITS_PAUSE_NS = 250000000 };
+
+static const uint64_t STUCK_NS = 3000000000;
 
 /* What others want of the thread; each is a futex word. */
 static _Atomic uint32_t
@@ -100,6 +103,24 @@ static void serve_flush(uint32_t ticket)
     futex_wake_all(&flush_done);
 }
 
+/* The oldest record of our own ring has been unfinished for so long that nobody will finish it: its producer
+ * was left by a longjmp out of a handler, or somebody wrote over it. Where this thread runs the producer's
+ * does, too: it takes a microsecond. */
+static ring_at stuck_at;
+static uint64_t stuck_since;
+
+static bool stuck(void)
+{
+    struct ring *r = slot_ring(consumer.arena, arena_slot(consumer.arena, own_slot));
+    ring_at tail = atomic_load(&r->tail);
+    uint64_t now = now_ns();
+    if (tail != stuck_at || ring_queued(r) == 0 || stuck_since == 0) {
+        stuck_at = tail;
+        stuck_since = now;
+    }
+    return now - stuck_since >= STUCK_NS;
+}
+
 static void *batch_thread(void *arg)
 {
     (void)arg;
@@ -115,6 +136,8 @@ static void *batch_thread(void *arg)
     uint64_t nobody = 0;
     atomic_compare_exchange_strong(&s->consumer, &nobody, consumer.me);
     atomic_store(&s->consuming, 1);
+    mend_remember(consumer.arena, own_slot);
+    stuck_since = 0;
 
     uint64_t period = (uint64_t)consumer.config->schedule_delay_ms * 1000000u;
     uint32_t seen = atomic_load(wake);
@@ -145,6 +168,10 @@ static void *batch_thread(void *arg)
             continue;
         seen = atomic_load(wake); /* before the look: who wakes us during it is not overheard */
         bool tick = now_ns() >= next;
+        if (tick) {
+            mend_slot(consumer.arena, own_slot);
+            consumer.over_torn = stuck();
+        }
         consumer.full_only = !tick;
         bool waits = consumer_run(&consumer, 0) == CONSUMER_WAITS;
         again = waits ? now_ns() + WAITS_PAUSE_NS : UINT64_MAX;
