@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/connection.h"
+#include "clock.h"
 #include "fork/generation.h"
 #include "io/http_span.h"
 #include "io/uwsgi_span.h"
@@ -171,6 +172,7 @@ static bool refresh(struct connection *c, uint64_t now, bool stale)
      */
     bool asked = !stale && !between && http1_idle(&c->response) && inherit_pending(c);
     c->inherited = true;
+    c->inherited_ns = clock_ns(CLOCK_MONOTONIC);
     c->current = NULL;
     c->answering = false;
     if (!asked) {

@@ -64,7 +64,8 @@ struct connection {
     struct uwsgi uwsgi;
     struct http1 request;
     struct request *current; /* its head is being read */
-    bool inherited;          /* its next request is the first in this process, which did not accept it */
+    bool inherited;          /* this process did not accept it, and has not had it for long */
+    uint64_t inherited_ns;   /* monotonic; since when it has it */
     bool handed_over;        /* the head being read was handed over before its end */
     bool value_begun, value_ignored;
     uint8_t method_len, traceparent_len, traceparents;

@@ -33,10 +33,12 @@ void http_half_begins(struct connection *c)
     c->handed_over = c->value_begun = c->value_ignored = false;
     c->method_len = c->traceparent_len = c->traceparents = 0;
     c->current = NULL;
-    /* A child that was made for one request gets no thread for it: that would be all it does. */
-    bool only_one = c->inherited;
-    c->inherited = false;
-    if (!process_serves(only_one))
+    /* A child that was made for one connection gets no thread for it: it leaves by _exit in the middle of
+     * what that sends, and it is sent again. One that lasts gets it. */
+    if (c->inherited && clock_ns(CLOCK_MONOTONIC) - c->inherited_ns >=
+                            (uint64_t)config_get()->schedule_delay_ms * UINT64_C(1000000))
+        c->inherited = false;
+    if (!process_serves(c->inherited))
         return;
     struct request *r = request_claim(process_requests());
     if (!r) {
