@@ -52,7 +52,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=HERE.parent / "build-bench")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--bursts", type=int, default=400)
+    parser.add_argument("--bursts", type=int, default=200)
     options = parser.parse_args()
     build = pathlib.Path(options.build)
     beside = rust()

@@ -8,6 +8,7 @@ file system may be full. gunicorn and nginx serve at once; each fault lasts for 
 what became of each span.
 """
 import argparse
+import atexit
 import gzip
 import http.client
 import os
@@ -200,6 +201,20 @@ http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folde
         return time.monotonic() - began
 
 
+def leave_nothing():
+    """Also when a test goes wrong in its middle."""
+    for server in started:
+        for pid in [*server.workers(), server.master] if server.process.poll() is None else []:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+started = []
+atexit.register(leave_nothing)
+
+
 def memory(pids):
     most = 0
     for pid in pids:
@@ -226,6 +241,7 @@ class Pair:
         env = {"OTEL_BSP_SCHEDULE_DELAY": "200", "OTEL_EXPORTER_OTLP_TIMEOUT": "1000", **(env or {})}
         self.servers = {"gunicorn": Gunicorn(folder, ["--workers", "2"], FORKSPAN if endpoint else None, endpoint, "chaos", env),
                         "nginx": Nginx(folder, endpoint, env)}
+        started.extend(self.servers.values())
         self.loads = {"gunicorn": Load(self.servers["gunicorn"].port, "/200/fixed/chaos", b"path /200/fixed/chaos"),
                       "nginx": Load(self.servers["nginx"].port, "/index.html", b"nginx was here")}
 
@@ -336,6 +352,7 @@ def latency(folder):
                 return Nginx(tempfile.mkdtemp(dir=folder), endpoint, {})
             return Gunicorn(tempfile.mkdtemp(dir=folder), ["--workers", "2"], FORKSPAN if endpoint else None, endpoint, "chaos", {})
         servers = [start(None), start(None), start(receiver.endpoint)]
+        started.extend(servers)
         first, second, traced = ([], [], [])
         for _ in range(9):
             for server, into in zip(servers, (first, second, traced)):
