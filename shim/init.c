@@ -11,6 +11,7 @@
 #include "process_fork.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 /* First of all constructors where -z initfirst is ours; correct where it is not. Opens nothing, starts
  * nothing: it runs in every `sh -c` of the host. */
@@ -18,6 +19,9 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 {
     (void)argc;
     (void)argv;
+#ifndef __GLIBC__
+    environ_now = environ; /* musl calls constructors without arguments */
+#endif
     int keep = errno; /* main() finds 0 there */
     KNOBS_INIT(environ_now);
     config_capture(environ_now);

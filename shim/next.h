@@ -21,6 +21,11 @@ ssize_t __read(int, void *, size_t);
 ssize_t __write(int, const void *, size_t);
 int __close(int);
 ssize_t __send(int, const void *, size_t, int);
+#ifdef __GLIBC__
+typedef int mmsg_flags;
+#else /* musl; the aliases above are in aliases.c there */
+typedef unsigned mmsg_flags;
+#endif
 
 #define NEXT_LIST(X)                                                                                         \
     X(fork, pid_t, (void))                                                                                   \

@@ -89,3 +89,22 @@ fork_storms() {
     tap "storm of names" /usr/bin/python3 tests/fork/resolve_storm.py --program build-test/tests/fork/resolve_storm \
         --preload "$preload" --children "$([[ $long ]] && echo 10000 || echo 1500)"
 }
+
+# Prints a python3 that has ziglang, whose compiler aims at any glibc.
+zig_python() {
+    local venv=$cache/zig-0.13.0
+    if [[ ! -e $venv/complete ]]; then
+        rm -rf "$venv"
+        /usr/bin/python3 -m venv "$venv" >"$log/zig" 2>&1 || return 1
+        "$venv/bin/pip" install -q --disable-pip-version-check ziglang==0.13.0 >>"$log/zig" 2>&1 || return 1
+        touch "$venv/complete"
+    fi
+    echo "$venv/bin/python3"
+}
+
+portability() {
+    local zig
+    have_product portability || return 0
+    zig=$(zig_python) || zig=
+    tap portability /usr/bin/python3 tests/portability/run.py --build build-test --work build-test/portability ${zig:+--zig "$zig"}
+}

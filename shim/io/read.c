@@ -137,7 +137,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags)
     return got;
 }
 
-EXPORT int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *timeout)
+EXPORT int recvmmsg(int fd, struct mmsghdr *v, unsigned n, mmsg_flags flags, struct timespec *timeout)
 {
     int got = NEXT(recvmmsg)(fd, v, n, flags, timeout);
     for (int i = 0; i < got; i++)

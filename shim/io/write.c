@@ -102,7 +102,7 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
     return sent;
 }
 
-EXPORT int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
+EXPORT int sendmmsg(int fd, struct mmsghdr *v, unsigned n, mmsg_flags flags)
 {
     if (!connection_any())
         return NEXT(sendmmsg)(fd, v, n, flags);

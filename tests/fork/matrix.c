@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,7 +124,11 @@ static void listen_now(void)
  * those that an exporter may have had. The runner looks at their bytes. */
 void reuse_fds(const char *who)
 {
+#ifdef __GLIBC__
     closefrom(3);
+#else
+    syscall(SYS_close_range, 3u, ~0u, 0u);
+#endif
     for (int i = 3; i < 300; i++) {
         char path[256];
         snprintf(path, sizeof path, "%s/own.%s.%d", opt.folder, who, i);

@@ -28,8 +28,13 @@
 #include <unistd.h>
 
 extern char **environ;
+#ifdef __GLIBC__
 pid_t __fork(void);
 int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+#else /* musl has no such names */
+#define __fork fork
+#define __clone clone
+#endif
 
 static bool child_returns; /* a child that is to return from main */
 static int child_code;
@@ -199,9 +204,11 @@ static void clone_as(const char *who, int flags, size_t stack)
     mprotect(low, (size_t)page, PROT_NONE); /* the guard: an overrun is a crash */
     struct clone_call call = {who, alone() && !(flags & CLONE_FILES), (flags & CLONE_VM) != 0};
     errno = ERRNO_BEFORE;
-    int pid = (is("__clone") ? __clone : clone)(clone_start, low + page + stack, flags, &call);
-    parent_sees(who, pid, errno);
-    if (pid > 0)
+    int pid = (is("__clone") ? __clone : clone)(clone_start, low + page + stack, flags, &call), error = errno;
+    if (pid > 0 && flags & CLONE_FILES) /* what it has open for a moment is open here, too */
+        reap(who, pid);
+    parent_sees(who, pid, error);
+    if (pid > 0 && !(flags & CLONE_FILES))
         reap(who, pid);
     munmap(low, stack + (size_t)page);
 }
@@ -317,6 +324,7 @@ static void double_as(const char *who)
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_CHILD_SUBREAPER, 0);
+        errno = ERRNO_BEFORE;
         pid = returned(fork(), who, true);
         if (pid > 0)
             _exit(0);
@@ -332,6 +340,7 @@ static void nested_as(const char *who)
     static char names[3][64];
     for (int depth = 0; depth < 3; depth++) {
         snprintf(names[depth], sizeof *names, "%s.d%d", who, depth);
+        errno = ERRNO_BEFORE;
         pid_t pid = fork();
         if (pid == 0) {
             if (depth == 2) {
