@@ -34,14 +34,15 @@ static bool concerned(void)
 
 static uint64_t own_word(void)
 {
-    return self.slot ? consumer_word(self.index, atomic_load(&arena_slot(&self.arena, self.index)->epoch))
-                     : 0;
+    return process_shares()
+               ? consumer_word(self.index, atomic_load(&arena_slot(&self.arena, self.index)->epoch))
+               : 0;
 }
 
 /* Withdraw, then look: of several that leave at least one sees nobody. */
 static void withdraw(bool leaving)
 {
-    if (self.slot)
+    if (process_shares())
         atomic_exchange(&arena_slot(&self.arena, self.index)->leaving, leaving);
 }
 
@@ -86,11 +87,11 @@ void process_exec_before(struct process_exec *call)
     int keep = errno;
     uint64_t me = own_word();
     withdraw(true);
-    if (self.slot)
+    if (process_shares())
         tell_exec(0, NEWS_SET | NEWS_EXEC);
     if (sweep_other_consumer(&self.arena, me) == SWEEP_NOBODY && (sweep_unsent(&self.arena) || serving()))
         oneshot_start(&self.arena, ONESHOT_LEAVE, self.config->fork_wait_ms);
-    if (self.slot)
+    if (process_shares())
         guard(call);
     errno = keep;
 }
@@ -106,7 +107,7 @@ void process_exec_failed(const struct process_exec *call)
         head->list_op_pending = call->pending;
         atomic_store(&self.arena.header->liveness[self.index], 0);
     }
-    if (self.slot)
+    if (process_shares())
         tell_exec(NEWS_SET | NEWS_EXEC, 0);
     withdraw(false);
     errno = keep;
@@ -189,18 +190,20 @@ void process_exit(void)
         others = sweep_other_consumer(&self.arena, me);
     }
     if (others == SWEEP_NOBODY && sweep_unsent(&self.arena)) {
-        bool by_process =
-            !thread_running() && oneshot_start(&self.arena, ONESHOT_EXIT, self.config->fork_wait_ms);
+        bool by_process = (!thread_running() || !process_shares()) &&
+                          oneshot_start(&self.arena, ONESHOT_EXIT, self.config->fork_wait_ms);
         if (by_process) {
             oneshot_gone(&self.arena, me, ms_until(until));
         } else if (!self.no_thread) {
             if (!thread_running() && (self.slot || process_claim()))
-                thread_start(&self.arena, self.config, self.index);
+                thread_start(self.home, self.config, self.index);
             thread_flush(ms_until(until), true);
         }
         if (sweep_unsent(&self.arena))
             log_warn("spans were left unsent: %u ms were not enough", self.config->exit_flush_ms);
     }
+    if (self.slot && !process_shares())
+        thread_flush(ms_until(until), true);
     /* Nothing of ours runs while the host's own exit handlers take its libraries apart. */
     thread_quiesce(ms_until(until));
 }

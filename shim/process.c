@@ -127,13 +127,21 @@ void process_forks(void)
 
 bool process_claim(void)
 {
+    self.home = &self.arena;
     int i = slot_claim(&self.arena, false);
     if (i < 0) {
-        /* tried again at the next connection or span: a consumer has been told */
+        /* More processes than slots. A ring of its own, then: all is as ever, but that nobody sweeps it. */
+        atomic_fetch_add(&self.arena.header->without_slot, 1);
         process_count(COUNT_NO_ROOM, 1);
-        return false;
+        log_warn("more processes serve than FORKSPAN_WORKERS (%u): what those without a place have not sent "
+                 "is lost "
+                 "when they are killed",
+                 self.arena.slots - CONSUMER_SLOTS);
+        if (!arena_make_alone(&self.alone, &self.arena) || (i = slot_claim(&self.alone, false)) < 0)
+            return false;
+        self.home = &self.alone;
     }
-    struct slot *s = arena_slot(&self.arena, (uint32_t)i);
+    struct slot *s = arena_slot(self.home, (uint32_t)i);
     size_t len = resource_encode(self.config, s->resource, RESOURCE_MAX);
     atomic_store(&s->resource_len, (uint32_t)len);
     atomic_store(&s->ticket, self.ticket);
@@ -144,7 +152,7 @@ bool process_claim(void)
         alias = s;
     self.index = (uint32_t)i;
     atomic_store(&woken_at, 0);
-    self.ring = slot_ring(&self.arena, alias);
+    self.ring = slot_ring(self.home, alias);
     self.slot = alias;
     for (int c = 0; c < COUNTERS; c++)
         atomic_fetch_add(&s->counters[c], atomic_exchange(&uncounted[c], 0));
@@ -200,7 +208,7 @@ static bool set_up(bool serving, bool signal_safe_only)
         if (wants && signal_safe_only)
             atomic_store(&thread_due, true);
         else if (wants)
-            atomic_store(&thread_due, !thread_start(&self.arena, self.config, self.index));
+            atomic_store(&thread_due, !thread_start(self.home, self.config, self.index));
         if (self.served || !serving)
             atomic_store(&ready, now);
     }
@@ -251,7 +259,7 @@ bool process_makes_spans(bool signal_safe_only)
             self.oldest_ns = t;
         if (queued >= self.config->max_queue / 2 ||
             t - self.oldest_ns >= (uint64_t)self.config->schedule_delay_ms * 1000000u)
-            thread_start(&self.arena, self.config, self.index);
+            thread_start(self.home, self.config, self.index);
         return true;
     }
     return set_up(false, signal_safe_only);
@@ -274,7 +282,7 @@ bool process_flush(uint32_t timeout_ms)
     const uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000u;
     const uint64_t failed = process_counted(COUNT_FAILED);
     if (!emptied(r, to) && !self.no_thread)
-        thread_start(&self.arena, self.config, self.index);
+        thread_start(self.home, self.config, self.index);
     while (!emptied(r, to)) {
         uint64_t now = clock_ns(CLOCK_MONOTONIC);
         if (now >= until)
@@ -283,8 +291,8 @@ bool process_flush(uint32_t timeout_ms)
             emptied(r, to))
             break;
         /* What another process is at, or will take because there is no thread here. */
-        uint64_t me = consumer_word(self.index, atomic_load(&arena_slot(&self.arena, self.index)->epoch));
-        if (!thread_running() && sweep_other_consumer(&self.arena, me) == SWEEP_NOBODY)
+        uint64_t me = consumer_word(self.index, atomic_load(&arena_slot(self.home, self.index)->epoch));
+        if (!thread_running() && sweep_other_consumer(self.home, me) == SWEEP_NOBODY)
             return false;
         slot_wake_consumer(&self.arena);
         futex_wait(&nothing, 0, PAUSE_NS);
@@ -319,9 +327,9 @@ void process_drain(void)
 {
     if (!self.slot || !thread_running())
         return;
-    struct slot *s = arena_slot(&self.arena, self.index);
+    struct slot *s = arena_slot(self.home, self.index);
     if (atomic_load(&s->consumer) == consumer_word(self.index, atomic_load(&s->epoch)))
-        queue_seal(&self.arena, s, self.config->max_batch, false);
+        queue_seal(self.home, s, self.config->max_batch, false);
 }
 
 void process_drained(void)

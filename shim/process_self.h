@@ -9,6 +9,8 @@
 /* Written under process.c's `claiming`, and by the child handler, where there is one thread. */
 struct process_self {
     struct arena arena;
+    struct arena alone;       /* of one process: where every slot of `arena` was taken */
+    const struct arena *home; /* the one of these that its slot is in */
     const struct config *config;
     struct slot *_Atomic slot; /* through the alias; NULL: none claimed */
     struct ring *_Atomic ring; /* through the alias */
@@ -25,7 +27,13 @@ struct process_self {
 };
 extern struct process_self self;
 
-/* Claims the slot of this process. System calls only: also in a signal handler. */
+static inline bool process_shares(void)
+{
+    return self.slot && self.home == &self.arena;
+}
+
+/* Claims the slot of this process, a private one where there is no other. System calls only: also in a signal
+ * handler. */
 bool process_claim(void);
 /* In a child. */
 void leave_postfork_child(void);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena/arena.h"
+#include "arena/bounds.h"
 #include "arena/requests.h"
 #include "log.h"
 
@@ -7,7 +8,6 @@
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/shm.h>
 #include <unistd.h>
 
@@ -67,11 +67,9 @@ bool arena_make(struct arena *a, const struct config *config)
     uint32_t workers = config->workers < 1 ? 1 : config->workers;
     a->slots = workers > SLOTS_MAX - CONSUMER_SLOTS ? SLOTS_MAX : workers + CONSUMER_SLOTS;
 
-    /* At most 1/16 of the address space the host may have: its own mappings come first. */
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        while (a->slots > SLOTS_AT_LEAST && a->slots_off + a->slots * a->slot_size > limit.rlim_cur / 16)
-            a->slots /= 2;
+    const size_t bound = arena_bound();
+    while (a->slots > SLOTS_AT_LEAST && a->slots_off + a->slots * a->slot_size > bound)
+        a->slots--;
 
     for (;; a->slots /= 2) {
         a->size = a->slots_off + a->slots * a->slot_size;
@@ -99,6 +97,18 @@ bool arena_make(struct arena *a, const struct config *config)
     h->maker = geteuid();
     ring_trust(&a->shape, a->max_queued);
     return true;
+}
+
+bool arena_make_alone(struct arena *alone, const struct arena *like)
+{
+    *alone = *like;
+    alone->id = -1;
+    alone->slots = 1 + CONSUMER_SLOTS;
+    alone->size = alone->slots_off + alone->slots * alone->slot_size;
+    void *p =
+        mmap(NULL, alone->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    alone->header = p == MAP_FAILED ? NULL : p;
+    return alone->header != NULL;
 }
 
 /* Nothing of what the header says is used unless it is what arena_make() would have written for it. */

@@ -23,6 +23,9 @@ struct arena {
  * that is refused. Sized down under RLIMIT_AS. False (logged) when there is no memory at all. Ordinary
  * context, once. */
 bool arena_make(struct arena *a, const struct config *config);
+/* The same for one process alone, in private memory of the same shape: what is in it dies with the process.
+ * False without memory. Handler-safe. */
+bool arena_make_alone(struct arena *alone, const struct arena *like);
 /* Attaches the arena of another process tree, for a consumer; NULL, or why not: of another version, another
  * user's, gone, or nonsense. Every size is checked against the segment's. */
 const char *arena_attach(struct arena *a, int id);

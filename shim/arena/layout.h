@@ -111,8 +111,9 @@ struct arena_header {
     uint32_t requests_off, ring_off; /* in a slot */
     uint32_t ring_cells, ring_units, max_queued;
     uid_t maker;
-    _Atomic uint64_t tickets;    /* given out: one for each child that a wrapper saw born */
-    _Atomic uint32_t came, left; /* futex words: count one-shot consumers that attached it, and left */
+    _Atomic uint64_t tickets;      /* given out: one for each child that a wrapper saw born */
+    _Atomic uint32_t without_slot; /* counts processes that found every slot taken */
+    _Atomic uint32_t came, left;   /* futex words: count one-shot consumers that attached it, and left */
     struct registered registered[REGISTERED_MAX];
     /* Liveness: the thread id of the slot's batch thread; FUTEX_OWNER_DIED set by the kernel when that thread
      * has ended, however it ended. 0: no thread yet. Dense, so that a scan of all touches few cache lines. */

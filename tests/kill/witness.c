@@ -7,6 +7,7 @@
  * witness exec N       N spans, then exec in the same pid, which looks around and makes one more
  * witness noexec N     an exec that fails in the middle of N spans
  * witness execs N      as exec, by each of the exec functions in turn
+ * witness many N      N children that live at the same time, each with a span
  * witness young N      a master whose N children are killed after one span each; then it lives until stdin
  * ends
  */
@@ -232,6 +233,23 @@ int main(int argc, char **argv)
             span("still", i);
         }
         look_around("after a failed exec");
+    } else if (!strcmp(what, "many")) {
+        int all_there[2];
+        char c;
+        listen_somewhere();
+        if (pipe(all_there) != 0)
+            return 9;
+        for (int i = 0; i < n; i++)
+            if (fork() == 0) {
+                span("many", i);
+                close(all_there[1]);
+                while (read(all_there[0], &c, 1) < 0)
+                    ;
+                _exit(0);
+            }
+        close(all_there[1]); /* all of them live: now they may go */
+        while (wait(NULL) > 0)
+            ;
     } else if (!strcmp(what, "young")) {
         listen_somewhere();
         for (int i = 0; i < n; i++) {

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much forkspan takes, and what happens where there is less, as TAP: run_bounds.py WITNESS PREFORK PRELOAD"""
+import collections
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "servers"))
+from harness import Tap, clean_environment, until  # noqa: E402
+
+witness, prefork, preload = map(os.path.abspath, sys.argv[1:4])
+tap = Tap()
+folder = tempfile.mkdtemp(prefix="bounds-")
+lines = os.path.join(folder, "lines")
+
+
+def environment(**more):
+    return clean_environment(LD_PRELOAD=preload, OTEL_SERVICE_NAME="bounds", OTEL_TRACES_EXPORTER="otlp/stdout",
+                             FORKSPAN_FILE=lines, FORKSPAN_EXIT_FLUSH="20000", **more)
+
+
+def names():
+    found = collections.Counter()
+    if os.path.exists(lines):
+        for line in open(lines, encoding="utf-8"):
+            for rs in json.loads(line)["resourceSpans"]:
+                for ss in rs["scopeSpans"]:
+                    for span in ss["spans"]:
+                        path = [a["value"]["stringValue"] for a in span.get("attributes", []) if a["key"] == "url.path"]
+                        found[path[0] if path else span["name"]] += 1
+    return found
+
+
+def fresh():
+    if os.path.exists(lines):
+        os.unlink(lines)
+
+
+def arena_size(pid):
+    for line in open(f"/proc/{pid}/maps"):
+        if "SYSV" in line:
+            begin, end = (int(n, 16) for n in line.split()[0].split("-"))
+            yield end - begin
+
+
+class Server:
+    def __init__(self, workers, wrap=(), **more):
+        self.log = os.path.join(folder, "log")
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([*wrap, prefork, str(workers)], env=environment(**more), stdout=subprocess.PIPE,
+                                            stderr=log, text=True, start_new_session=True)
+        self.port, self.pid = map(int, self.process.stdout.readline().split())
+
+    def get(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", path)
+        body = connection.getresponse().read()
+        connection.close()
+        return int(body)
+
+    def stop(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def more_workers_than_slots():
+    fresh()
+    server = Server(6, FORKSPAN_WORKERS="2", OTEL_BSP_SCHEDULE_DELAY="100")
+    sent, pids = [], set()
+    try:
+        while len(pids) < 6 and len(sent) < 3000:
+            sent.append(f"/ok/{len(sent)}")
+            pids.add(server.get(sent[-1]))
+        until(lambda: len(names()) >= len(sent), "all spans", 10)
+    except TimeoutError:
+        pass
+    server.stop()
+    found = names()
+    wrong = [path for path in sent if found[path] != 1]
+    tap.check(len(pids) == 6 and not wrong, f"6 workers, 2 slots: each of {len(sent)} requests is one span",
+              f"{len(pids)} workers, {len(wrong)} wrong: {wrong[:10]}")
+    said = pathlib.Path(server.log).read_text().count("more processes serve than FORKSPAN_WORKERS")
+    tap.check(said >= 1, "and it is said", pathlib.Path(server.log).read_text())
+
+
+def small(what, wrap, most):
+    fresh()
+    server = Server(4, wrap, OTEL_BSP_SCHEDULE_DELAY="100")
+    size = sum(arena_size(server.pid))
+    sent = [f"/ok/{n}" for n in range(100)]
+    try:
+        for path in sent:
+            server.get(path)
+        until(lambda: len(names()) >= len(sent), "all spans", 10)
+    except TimeoutError:
+        pass
+    server.stop()
+    tap.check(0 < size <= most, f"{what}: the arena takes {size >> 20} MiB, at most {most >> 20}", size)
+    wrong = [path for path in sent if names()[path] != 1]
+    tap.check(not wrong, f"{what}: each request is one span", wrong[:10])
+
+
+def memory_cgroup():
+    """A cgroup of its own, where this machine lets us."""
+    root = pathlib.Path("/sys/fs/cgroup")
+    one = (root / "memory" / "memory.limit_in_bytes").exists()
+    group = (root / "memory" if one else root) / f"forkspan-test-{os.getpid()}"
+    try:
+        if not one and "memory" not in (root / "cgroup.subtree_control").read_text().split():
+            raise OSError("no memory controller")
+        group.mkdir()
+    except OSError as error:
+        tap.skip("a memory cgroup of 256 MiB", f"none can be made here: {error}")
+        return
+    (group / ("memory.limit_in_bytes" if one else "memory.max")).write_text(str(256 << 20))
+    try:
+        small("a memory cgroup of 256 MiB", ("sh", "-c", f"echo $$ >{group}/cgroup.procs && exec \"$@\"", "sh"), 16 << 20)
+        events = (group / ("memory.oom_control" if one else "memory.events")).read_text()
+        tap.check("oom_kill 0" in events, "and nobody is killed for memory", events)
+    finally:
+        until(lambda: not (group / "cgroup.procs").read_text().strip(), "the cgroup is empty")
+        group.rmdir()
+
+
+def thousand():
+    fresh()
+    done = subprocess.run([witness, "many", "1000"], env=environment(FORKSPAN_WORKERS="1000"), stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=120)
+    found = names()
+    wrong = [n for n in range(1000) if found[f"many-{n}"] != 1]
+    tap.check(done.returncode == 0 and not wrong, "1,000 workers at once: every span once",
+              f"{done.returncode} {len(wrong)} wrong: {wrong[:10]} {done.stdout} {done.stderr[-1000:]}")
+
+
+try:
+    more_workers_than_slots()
+    small("512 MiB of address space", ("prlimit", f"--as={512 << 20}"), 32 << 20)
+    memory_cgroup()
+    if pathlib.Path("/proc/sys/vm/overcommit_memory").read_text().strip() != "2":
+        tap.skip("vm.overcommit_memory=2", "it is the whole machine's, and not set")
+    else:
+        small("vm.overcommit_memory=2", (), 1 << 30)
+    thousand()
+finally:
+    shutil.rmtree(folder)
+tap.end()
