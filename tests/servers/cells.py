@@ -255,7 +255,8 @@ CELLS = [
     Cell("debian-gevent", "gunicorn-debian", "gevent, 2 workers",
          gunicorn("--worker-class", "gevent", "--workers", "2", command=OLD), HUP[:1]),
     Cell("debian-eventlet", "gunicorn-debian", "eventlet, 2 workers",
-         gunicorn("--worker-class", "eventlet", "--workers", "2", command=OLD), HUP[:1]),
+         gunicorn("--worker-class", "eventlet", "--workers", "2", command=OLD), HUP[:1],
+         abrupt=True),  # it accepts on after it has closed its listener, with forkspan and without, and resets those
     Cell("uwsgi-http-socket", "uwsgi", "http-socket, 4 processes", uwsgi(PYPI_UWSGI, "--http-socket", env=HEAD_BODY),
          (("HUP, exec", uwsgi_hup), ("TERM, exec", uwsgi_term)), abrupt=True, **UWSGI),
     Cell("uwsgi-lazy", "uwsgi", "http-socket, 4 processes of 2 threads, lazy-apps",
