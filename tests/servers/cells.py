@@ -220,8 +220,7 @@ SLOTS = {"FORKSPAN_WORKERS": "1024"}
 
 
 def forking(folder, forkspan, endpoint):
-    return Worked(folder, "forking", ["/usr/bin/python3", str(HERE / "forking.py"), "{port}"], forkspan, endpoint, signal.SIGINT,
-                  env=SLOTS)
+    return Worked(folder, "forking", ["/usr/bin/python3", str(HERE / "forking.py"), "{port}"], forkspan, endpoint, env=SLOTS)
 
 
 def forkhead(mode):
@@ -279,7 +278,7 @@ CELLS = [
          (("HUP reload of nginx", nginx_hup),), router=True, stop="QUIT, INT"),
     Cell("uvicorn", "uvicorn", "2 workers", uvicorn(), (("HUP reload", uvicorn_hup),)),
     Cell("hypercorn", "hypercorn", "2 workers", hypercorn(), settled=True),
-    Cell("forking", "http.server", "ForkingMixIn: read in a child made for the connection", forking, chunked=False, rate=200, stop="INT"),
+    Cell("forking", "http.server", "ForkingMixIn: read in a child made for the connection", forking, chunked=False, rate=200),
     Cell("head", "fixture", "head read by a process, answered by its child", forkhead("head"), chunked=False, rate=200,
          fresh=True),
     Cell("clone", "fixture", "4 workers by clone(), 16 KiB stacks, PID namespaces", forkhead("clone"), chunked=False, fresh=True),

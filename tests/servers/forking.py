@@ -2,6 +2,7 @@
 """http.server with ForkingMixIn: a connection is accepted in the master and read in a child made for it, which leaves
 by os._exit."""
 import http.server
+import signal
 import socketserver
 import sys
 
@@ -47,8 +48,6 @@ class Server(socketserver.ForkingMixIn, http.server.HTTPServer):
     request_queue_size = 128
 
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        pass
+    server.serve_forever()
