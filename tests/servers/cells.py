@@ -89,8 +89,15 @@ class Uwsgi(Server):
 
     def stop(self, seconds=60):
         """uWSGI 2.0 forgets one stop of ten, with forkspan and without, when it comes as a worker is recycled: the master
-        waits for ever for one that it made after it told them to leave, or for a zombie. So both are told again."""
+        waits for ever for one that it made after it told them to leave, or for a zombie. So the recycled are waited for,
+        and all are told again."""
         master = self.first()
+
+        def recycled():
+            now = self.text().rsplit("spawned uWSGI worker 4 ", 1)[-1]
+            return now.count("Seeya!") <= now.count("Respawned uWSGI worker")
+
+        until(recycled, "workers that leave have successors", seconds)
         began = time.monotonic()
         self.process.send_signal(self.stop_signal)
         while time.monotonic() - began < seconds / 2:
