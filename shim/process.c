@@ -128,6 +128,8 @@ void process_forks(void)
 bool process_claim(void)
 {
     self.home = &self.arena;
+    if (!arena_admits(&self.arena, self.config) && !arena_renew(&self.arena))
+        return false;
     int i = slot_claim(&self.arena, false);
     if (i < 0) {
         /* More processes than slots. A ring of its own, then: all is as ever, but that nobody sweeps it. */

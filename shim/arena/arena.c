@@ -5,6 +5,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -51,6 +52,25 @@ static void *map_shared(size_t size, int *id)
     return p;
 }
 
+/* What another program needs to know. */
+static void describe(const struct arena *a)
+{
+    struct arena_header *h = a->header;
+    h->magic = ARENA_MAGIC;
+    h->layout = ARENA_LAYOUT;
+    memcpy(h->version, FORKSPAN_VERSION, sizeof FORKSPAN_VERSION);
+    h->slots = a->slots;
+    h->size = a->size;
+    h->slot_size = a->slot_size;
+    h->slots_off = a->slots_off;
+    h->requests_off = a->requests_off;
+    h->ring_off = a->ring_off;
+    h->ring_cells = a->shape.cells;
+    h->ring_units = a->shape.units;
+    h->max_queued = a->max_queued;
+    h->maker = geteuid();
+}
+
 bool arena_make(struct arena *a, const struct config *config)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -81,21 +101,33 @@ bool arena_make(struct arena *a, const struct config *config)
             return false;
         }
     }
-    struct arena_header *h = a->header;
-    h->magic = ARENA_MAGIC;
-    h->layout = ARENA_LAYOUT;
-    memcpy(h->version, FORKSPAN_VERSION, sizeof FORKSPAN_VERSION);
-    h->slots = a->slots;
-    h->size = a->size;
-    h->slot_size = a->slot_size;
-    h->slots_off = a->slots_off;
-    h->requests_off = a->requests_off;
-    h->ring_off = a->ring_off;
-    h->ring_cells = cells;
-    h->ring_units = a->shape.units;
-    h->max_queued = a->max_queued;
-    h->maker = geteuid();
+    describe(a);
     ring_trust(&a->shape, a->max_queued);
+    return true;
+}
+
+bool arena_admits(const struct arena *a, const struct config *config)
+{
+    uid_t user = geteuid();
+    if (user == a->header->maker || config->share == SHARE_ALWAYS)
+        return true;
+    uint64_t first = 0;
+    return config->share != SHARE_NEVER &&
+           (atomic_compare_exchange_strong(&a->header->user, &first, (uint64_t)user + 1) ||
+            first == (uint64_t)user + 1);
+}
+
+bool arena_renew(struct arena *a)
+{
+    /* Over it, not elsewhere: another thread may just be looking. No System V call: after a drop of rights or
+     * in a sandbox it may be refused, or worse. */
+    void *p = mmap(a->header, a->size, PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (p == MAP_FAILED)
+        return false;
+    a->id = -1;
+    madvise(p, a->size, MADV_DONTDUMP);
+    describe(a);
     return true;
 }
 

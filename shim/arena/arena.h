@@ -23,6 +23,12 @@ struct arena {
  * that is refused. Sized down under RLIMIT_AS. False (logged) when there is no memory at all. Ordinary
  * context, once. */
 bool arena_make(struct arena *a, const struct config *config);
+/* May a process of this user use the arena? Its maker's may, and those of the first other one that asks (a
+ * server that drops its rights): `config` says whether more or fewer. Handler-safe. */
+bool arena_admits(const struct arena *a, const struct config *config);
+/* Puts fresh memory in the place of an arena that does not admit this process; it is for this process and its
+ * children. Nobody else's spans can be seen or written from here any more. Handler-safe. */
+bool arena_renew(struct arena *a);
 /* The same for one process alone, in private memory of the same shape: what is in it dies with the process.
  * False without memory. Handler-safe. */
 bool arena_make_alone(struct arena *alone, const struct arena *like);

@@ -111,6 +111,7 @@ struct arena_header {
     uint32_t requests_off, ring_off; /* in a slot */
     uint32_t ring_cells, ring_units, max_queued;
     uid_t maker;
+    _Atomic uint64_t user;         /* of the first process of another id that claimed a slot, + 1 */
     _Atomic uint64_t tickets;      /* given out: one for each child that a wrapper saw born */
     _Atomic uint32_t without_slot; /* counts processes that found every slot taken */
     _Atomic uint32_t came, left;   /* futex words: count one-shot consumers that attached it, and left */

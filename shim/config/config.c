@@ -153,6 +153,9 @@ static void own(struct parse *p, struct config *c)
     c->log_path = parse_text(p, "FORKSPAN_LOG");
     c->only = parse_list(p, "FORKSPAN_ONLY");
     c->exclude = parse_list(p, "FORKSPAN_EXCLUDE");
+    c->share = !parse_text(p, "FORKSPAN_SHARE")         ? SHARE_WITH_ONE
+               : parse_bool(p, "FORKSPAN_SHARE", false) ? SHARE_ALWAYS
+                                                        : SHARE_NEVER;
     c->trust_forwarded = parse_bool(p, "FORKSPAN_TRUST_FORWARDED", true);
     c->propagate = parse_bool(p, "FORKSPAN_PROPAGATE", true);
     c->exporter.file = parse_text(p, "FORKSPAN_FILE");

@@ -43,8 +43,9 @@ struct config {
     bool respawn_eager;
     uint32_t fork_wait_ms, exit_flush_ms, workers;
     const char *log_path;
-    const char **only;    /* program names, or NULL */
-    const char **exclude; /* url paths, or NULL */
+    const char **only;                                        /* program names, or NULL */
+    const char **exclude;                                     /* url paths, or NULL */
+    enum { SHARE_WITH_ONE, SHARE_ALWAYS, SHARE_NEVER } share; /* the arena, with processes of other users */
     bool trust_forwarded, propagate;
     bool python_fork_hooks;
     const char **python_fork_objects; /* names of shared objects whose forks get them, too; or NULL */

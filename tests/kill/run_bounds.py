@@ -140,7 +140,27 @@ def thousand():
               f"{done.returncode} {len(wrong)} wrong: {wrong[:10]} {done.stdout} {done.stderr[-1000:]}")
 
 
+def users():
+    if os.geteuid() != 0:
+        tap.skip("other users", "needs root")
+        return
+    os.chmod(folder, 0o755)
+    # user-0 is the first below root, user-1 and user-2 are of a third id; 0 and 1 are killed, 2 exits
+    for share, arrive in ((None, {"user-0", "user-2"}), ("true", {"user-0", "user-1", "user-2"}), ("false", {"user-2"})):
+        fresh()
+        pathlib.Path(lines).touch()
+        os.chmod(lines, 0o666)
+        more = {"FORKSPAN_SHARE": share} if share else {}
+        done = subprocess.run([witness, "users"], env=environment(**more), stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=60)
+        found = names()
+        tap.check(done.returncode == 0 and set(found) == arrive and set(found.values()) == {1},
+                  f"FORKSPAN_SHARE={share or '(not set)'}: of the killed the spans of who shares the arena arrive",
+                  f"{done.returncode} {dict(found)} {done.stderr}")
+
+
 try:
+    users()
     more_workers_than_slots()
     small("512 MiB of address space", ("prlimit", f"--as={512 << 20}"), 32 << 20)
     memory_cgroup()

@@ -7,6 +7,7 @@
  * witness exec N       N spans, then exec in the same pid, which looks around and makes one more
  * witness noexec N     an exec that fails in the middle of N spans
  * witness execs N      as exec, by each of the exec functions in turn
+ * witness users        root's children of two other users: one of each is killed, and one of the second exits
  * witness many N      N children that live at the same time, each with a span
  * witness young N      a master whose N children are killed after one span each; then it lives until stdin
  * ends
@@ -233,6 +234,21 @@ int main(int argc, char **argv)
             span("still", i);
         }
         look_around("after a failed exec");
+    } else if (!strcmp(what, "users")) {
+        static const uid_t users[] = {65534, 65533, 65533};
+        listen_somewhere();
+        for (int i = 0; i < 3; i++) {
+            pid_t pid = fork();
+            if (pid == 0) {
+                if (setgid(users[i]) != 0 || setuid(users[i]) != 0)
+                    _exit(9);
+                span("user", i);
+                if (i < 2)
+                    raise(SIGKILL);
+                exit(0);
+            }
+            waitpid(pid, NULL, 0);
+        }
     } else if (!strcmp(what, "many")) {
         int all_there[2];
         char c;
