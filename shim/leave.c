@@ -175,11 +175,21 @@ static uint32_t ms_until(uint64_t until)
     return now < until ? (uint32_t)((until - now) / 1000000u) : 0;
 }
 
+/* When an exit that begins now has waited long enough. A tree that stops is a chain of exits, the workers'
+ * and then their master's: where one of them has just given a receiver all of its time in vain, the next
+ * gives it a tenth. */
+static uint64_t patience(void)
+{
+    uint64_t now = clock_ns(CLOCK_MONOTONIC), most = (uint64_t)self.config->exit_flush_ms * 1000000u;
+    uint64_t in_vain = atomic_load(&self.arena.header->in_vain);
+    return now + (in_vain && now - in_vain < most ? most / 10 : most);
+}
+
 void process_exit(void)
 {
     if (!concerned())
         return;
-    uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)self.config->exit_flush_ms * 1000000u;
+    uint64_t until = patience();
     uint64_t me = own_word();
     withdraw(true);
     enum sweep_others others = sweep_other_consumer(&self.arena, me);
@@ -206,4 +216,6 @@ void process_exit(void)
         thread_flush(ms_until(until), true);
     /* Nothing of ours runs while the host's own exit handlers take its libraries apart. */
     thread_quiesce(ms_until(until));
+    if (ms_until(until) == 0)
+        atomic_store(&self.arena.header->in_vain, clock_ns(CLOCK_MONOTONIC));
 }

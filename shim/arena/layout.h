@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 3u
+#define ARENA_LAYOUT 5u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
@@ -115,6 +115,7 @@ struct arena_header {
     _Atomic uint64_t tickets;      /* given out: one for each child that a wrapper saw born */
     _Atomic uint32_t without_slot; /* counts processes that found every slot taken */
     _Atomic uint32_t came, left;   /* futex words: count one-shot consumers that attached it, and left */
+    _Atomic uint64_t in_vain;      /* CLOCK_MONOTONIC, ns: when an exit had waited for all of its time */
     struct registered registered[REGISTERED_MAX];
     /* Liveness: the thread id of the slot's batch thread; FUTEX_OWNER_DIED set by the kernel when that thread
      * has ended, however it ended. 0: no thread yet. Dense, so that a scan of all touches few cache lines. */
