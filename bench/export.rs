@@ -49,5 +49,5 @@ fn main() {
         let _ = provider.force_flush(); // it gives up after 5 s of its own
     }
     println!("cpu_a_span_exported {:.1} ns", (cpu_ns() - begin) as f64 / (bursts as f64 * 512.0));
-    provider.shutdown().unwrap();
+    let _ = provider.shutdown();
 }

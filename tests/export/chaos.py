@@ -323,9 +323,9 @@ def servers(folder, certificates, seconds):
         silent.close()
         small = os.path.join(options.inside, "small")
         os.makedirs(small)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "none", small], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=777", "none", small], check=True)
         file = os.path.join(small, "spans.jsonl")
-        pair = Pair(folder, "http://unused.test", {"OTEL_TRACES_EXPORTER": "otlp/stdout", "FORKSPAN_FILE": file})
+        pair = Pair(folder, "http://unused.test", {"OTEL_TRACES_EXPORTER": "otlp/stdout", "FORKSPAN_FILE": file, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "50"})
         pair.check("disk full for the file", seconds, most)
         lines = pathlib.Path(file).read_bytes()
         tap.check(len(lines) > 1000 and all(line.endswith(b"]}") for line in lines.split(b"\n")[:-1]) and lines.endswith(b"\n"),
