@@ -112,8 +112,12 @@ def storm(control):
               f"{len(got)} spans, {receiver.connections} connections\n{said(run)}")
     receiver.stop()
     receiver = Http()
-    run = host("storm", 20, preload=control, endpoint=receiver.endpoint, timeout=300, OTEL_BSP_SCHEDULE_DELAY="10")
-    found = re.search(r"rounds (\d+) strange (\d+) lost (\d+) refused (\d+)", run.stdout)
+    for attempt in range(1, 11):  # which it takes is chance; that one does is not
+        run = host("storm", 60, preload=control, endpoint=receiver.endpoint, timeout=300, OTEL_BSP_SCHEDULE_DELAY="10")
+        found = re.search(r"rounds (\d+) strange (\d+) lost (\d+) refused (\d+)", run.stdout)
+        if not found or any(int(n) for n in found.groups()[1:]):
+            break
+    print(f"# control: {attempt} runs", flush=True)
     tap.check(not found or any(int(n) for n in found.groups()[1:]), "fds: control: without the check some do not", said(run))
     receiver.stop()
 
