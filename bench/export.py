@@ -61,13 +61,13 @@ def main():
     figures = {}
     for _ in range(options.rounds):
         for compression in ("none", "gzip"):
-            env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FORKSPAN_"))}
-            env.update(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_COMPRESSION=compression)
+            plain = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FORKSPAN_"))}
+            env = dict(plain, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_COMPRESSION=compression)
             runs = {"forkspan": [build / "bench/span", "api", str(options.bursts)]}
             if beside:
                 runs["Rust SDK"] = [beside, endpoint, str(options.bursts), compression]
             for name, command in runs.items():
-                out = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+                out = subprocess.run(command, env=env if name == "forkspan" else plain, capture_output=True, text=True, check=True).stdout
                 figures.setdefault((name, compression), []).append(float(re.search(r"cpu_a_span_exported ([\d.]+) ns", out)[1]))
     sink.stdin.close()
     sink.wait()
