@@ -108,3 +108,11 @@ portability() {
     zig=$(zig_python) || zig=
     tap portability /usr/bin/python3 tests/portability/run.py --build build-test --work build-test/portability ${zig:+--zig "$zig"}
 }
+
+# The figures are of a quiet machine, so in the long mode only; instructions are the same anywhere.
+fork_cost() {
+    local few=()
+    have_product "cost of a fork" || return 0
+    [[ $long ]] || few=(--counts-only)
+    tap "cost of a fork" /usr/bin/python3 bench/fork.py --program build-test/bench/fork --preload "$preload" "${few[@]}"
+}
