@@ -116,3 +116,98 @@ fork_cost() {
     [[ $long ]] || few=(--counts-only)
     tap "cost of a fork" /usr/bin/python3 bench/fork.py --program build-test/bench/fork --preload "$preload" "${few[@]}"
 }
+
+# Packages of the long mode only; what is missing is skipped with its name.
+long_servers() {
+    local become=()
+    ((EUID)) && become=(sudo)
+    printf '#!/bin/sh\nexit 101\n' | "${become[@]}" tee /usr/sbin/policy-rc.d >/dev/null && "${become[@]}" chmod 755 /usr/sbin/policy-rc.d
+    "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends apache2-bin php-fpm >"$log/apt" 2>&1 || true
+    "${become[@]}" rm -f /usr/sbin/policy-rc.d
+}
+
+# regression_long SECONDS: Apache prefork, nginx, and PHP-FPM behind nginx, whose spans are the ledger there
+regression_long() {
+    local seconds=$1 folder port php
+    long_servers
+    folder=$(mktemp -d)
+    chmod 755 "$folder"
+    mkdir -p "$folder/www"
+    printf 'hello\n' >"$folder/www/index.html"
+    printf '<?php echo "hello ", getmypid(), "\n";\n' >"$folder/www/index.php"
+    port=$(free_port)
+    if command -v apache2 >/dev/null; then
+        cat >"$folder/apache.conf" <<APACHE
+ServerRoot $folder
+ServerName localhost
+Listen 127.0.0.1:$port
+PidFile $folder/apache.pid
+ErrorLog $folder/apache.log
+DocumentRoot $folder/www
+LoadModule mpm_prefork_module /usr/lib/apache2/modules/mod_mpm_prefork.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so
+StartServers 4
+MaxRequestWorkers 8
+MaxConnectionsPerChild 400
+User nobody
+Group nogroup
+APACHE
+        regression_on "Apache prefork" "$seconds" --reload USR1 --url "http://127.0.0.1:$port/index.html" -- apache2 -f "$folder/apache.conf" -DFOREGROUND
+    else
+        skip "deadlock-regression: Apache prefork" "apache2 is not there"
+    fi
+    port=$(free_port)
+    nginx_conf() {
+        cat <<NGINX
+worker_processes 4;
+daemon off;
+user nobody nogroup;
+pid $folder/nginx.pid;
+error_log $folder/nginx.log;
+events { worker_connections 256; }
+http {
+  access_log off;
+  client_body_temp_path $folder/t1; proxy_temp_path $folder/t2; fastcgi_temp_path $folder/t3; uwsgi_temp_path $folder/t4; scgi_temp_path $folder/t5;
+  server { listen 127.0.0.1:$port; root $folder/www; $1 }
+}
+NGINX
+    }
+    nginx_conf "" >"$folder/nginx.conf"
+    regression_on nginx "$seconds" --stop QUIT --url "http://127.0.0.1:$port/index.html" -- nginx -c "$folder/nginx.conf"
+    php=$(compgen -c php-fpm | sort -r | head -n 1)
+    if [[ $php ]]; then
+        cat >"$folder/fpm.conf" <<FPM
+[global]
+error_log = $folder/fpm.log
+daemonize = no
+[www]
+user = nobody
+group = nogroup
+listen = $folder/fpm.sock
+listen.mode = 0666
+pm = dynamic
+pm.max_children = 8
+pm.start_servers = 4
+pm.min_spare_servers = 2
+pm.max_spare_servers = 6
+pm.max_requests = 300
+FPM
+        nginx_conf "location ~ \.php\$ { include /etc/nginx/fastcgi_params; fastcgi_param SCRIPT_FILENAME \$document_root\$fastcgi_script_name; fastcgi_pass unix:$folder/fpm.sock; }" >"$folder/nginx.conf"
+        # One command: both under forkspan; only HTTP makes spans, so that a request has one.
+        cat >"$folder/both" <<BOTH
+#!/bin/sh
+$php -F -y $folder/fpm.conf &
+fpm=\$!
+nginx -c $folder/nginx.conf &
+trap 'kill -QUIT \$! \$fpm; wait; exit 0' TERM
+trap 'kill -USR2 \$fpm; kill -HUP \$!' HUP
+while kill -0 \$fpm 2>/dev/null; do wait; done
+BOTH
+        chmod 755 "$folder/both"
+        FORKSPAN_INSTRUMENT=http regression_on "PHP-FPM behind nginx" "$seconds" --url "http://127.0.0.1:$port/index.php" -- "$folder/both"
+    else
+        skip "deadlock-regression: PHP-FPM behind nginx" "php-fpm is not there"
+    fi
+    rm -rf "$folder"
+}
