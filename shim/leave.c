@@ -209,7 +209,7 @@ void process_exit(void)
                 thread_start(self.home, self.config, self.index);
             thread_flush(ms_until(until), true);
         }
-        if (sweep_unsent(&self.arena))
+        if (sweep_left_behind(&self.arena))
             log_warn("spans were left unsent: %u ms were not enough", self.config->exit_flush_ms);
     }
     if (self.slot && !process_shares())

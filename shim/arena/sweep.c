@@ -71,6 +71,19 @@ bool sweep_unsent(const struct arena *a)
     return false;
 }
 
+bool sweep_left_behind(const struct arena *a)
+{
+    for (uint32_t i = 0; i < a->slots; i++) {
+        struct slot *s = arena_slot(a, i);
+        if (!slot_live(s))
+            continue;
+        bool dead = slot_owner_dead(a, i);
+        if ((dead || atomic_load(&s->leaving)) && unsent(a, s, dead))
+            return true;
+    }
+    return false;
+}
+
 bool sweep_orphaned(const struct arena *a, bool *many)
 {
     bool found = false;

@@ -19,6 +19,9 @@ bool sweep_unsent(const struct arena *a);
 /* Somebody's ring holds something unsent, and no live consumer that would send it: its owner is dead, or
  * alive without a consumer of its own. *many: more than half of the slots are such. */
 bool sweep_orphaned(const struct arena *a, bool *many);
+/* Something unsent lies in the ring of a process that is dead or on its way out. (What a process that came
+ * meanwhile has queued is its own business.) */
+bool sweep_left_behind(const struct arena *a);
 /* Every one-shot consumer is to leave as soon as all is sent. */
 void sweep_finish(const struct arena *a);
 
