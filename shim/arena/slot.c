@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena/slot.h"
 #include "arena/requests.h"
-#include "fork/knobs.h"
 #include "futex.h"
 #include "next.h"
 
@@ -168,7 +167,6 @@ void slot_vacate(const struct arena *a, uint32_t i)
     atomic_store(&s->consumer, 0);
     /* Whoever claims it next is judged by its own start time from the first moment: by the last owner's it
      * would look dead while it claims, and be given to another one. */
-    if (!KNOB_OFF(claim_time))
-        atomic_store(&s->start_time, 0);
+    atomic_store(&s->start_time, 0);
     atomic_store(&s->state, SLOT_FREE);
 }

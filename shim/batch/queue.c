@@ -10,7 +10,7 @@
 #ifdef FORKSPAN_WITHOUT_QUEUE_LOCK
 #define WITHOUT_LOCK true
 #else
-#define WITHOUT_LOCK KNOB_OFF(queue_lock)
+#define WITHOUT_LOCK false
 #endif
 
 /* 0 free, 1 held, 2 held and waited for. */

@@ -15,14 +15,12 @@
 /* Protections (off: not done) ... */
 #define KNOBS(X)                                                                                             \
     X(hold)           /* the batch thread is brought to rest */                                              \
-    X(queue_lock)     /* held from prepare to parent */                                                      \
     X(queue_nesting)  /* a thread that holds it comes back to it */                                          \
     X(queue_reinit)   /* made anew in the child */                                                           \
     X(atfork)         /* layer 1 */                                                                          \
     X(wrappers)       /* layer 2 */                                                                          \
     X(generation)     /* layer 3: the page is wiped in a child */                                            \
     X(reseed)         /* a child has ids of its own */                                                       \
-    X(cover)          /* private memory over the inherited slot */                                           \
     X(child_forgets)  /* the parent's slot is not the child's */                                             \
     X(thread_forgets) /* the parent's thread is not the child's */                                           \
     X(close_copies)   /* the child's copy of the parent's connection */                                      \
@@ -34,9 +32,7 @@
     X(failed_fork)    /* the parent half, where the fork failed */                                           \
     X(lapse)          /* a hold ends after a second */                                                       \
     X(mask)           /* the application's signals are blocked in our thread */                              \
-    X(keep_errno)     /* across the wrapper's work */                                                        \
     X(exit_guard)     /* an exit in a child that never spoke to us touches nothing */                        \
-    X(claim_time)     /* a slot under claim is not judged by its last owner */                               \
     X(start_errno)    /* main() finds errno 0 */                                                             \
     /* ... and mistakes that the design avoids (off: made) */                                                \
     X(raw_mask)    /* the thread's mask leaves libc's own signals open */                                    \

@@ -23,8 +23,7 @@ EXPORT pid_t fork(void)
     int keep = errno;
     python_before_fork(&python, __builtin_return_address(0));
     fork_before(&call, true);
-    if (!KNOB_OFF(keep_errno))
-        errno = keep;
+    errno = keep;
     pid_t pid = NEXT(fork)();
     keep = errno;
     if (pid == 0) {

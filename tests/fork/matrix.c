@@ -40,12 +40,12 @@ static pthread_mutex_t app_lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct {
     const char *name;
     size_t offset, size;
-} flags[] = {FLAG(rounds),       FLAG(enders),        FLAG(batch),         FLAG(spans),
-             FLAG(alloc),        FLAG(stall),         FLAG(stuck),         FLAG(fill),
-             FLAG(listens),      FLAG(busy_parent),   FLAG(reuse_parent),  FLAG(reuse_child),
-             FLAG(setuid_child), FLAG(seccomp_child), FLAG(setuid_parent), FLAG(sigwait),
-             FLAG(atfork),       FLAG(atfork_flush),  FLAG(dlclose),       FLAG(lost_forker),
-             FLAG(open_request), FLAG(slow),          FLAG(quiet),         FLAG(child_flush)};
+} flags[] = {
+    FLAG(rounds),       FLAG(enders),      FLAG(batch),        FLAG(spans),         FLAG(alloc),
+    FLAG(stall),        FLAG(stuck),       FLAG(fill),         FLAG(listens),       FLAG(busy_parent),
+    FLAG(reuse_parent), FLAG(reuse_child), FLAG(setuid_child), FLAG(seccomp_child), FLAG(setuid_parent),
+    FLAG(sigwait),      FLAG(atfork),      FLAG(atfork_flush), FLAG(dlclose),       FLAG(lost_forker),
+    FLAG(open_request), FLAG(slow),        FLAG(quiet),        FLAG(starting),      FLAG(child_flush)};
 
 static bool take_option(const char *text)
 {
@@ -254,7 +254,11 @@ int main(int argc, char **argv)
     if (opt.batch || opt.spans)
         end_spans("p.before", 2);
     /* where the receiver lets nobody through, the thread is only to start */
-    if (opt.batch && !forkspan_flush(opt.stuck ? 1 : 8000) && traced && !opt.stuck)
+    if (opt.batch &&
+        !forkspan_flush(opt.starting ? 0
+                        : opt.stuck  ? 1
+                                     : 8000) &&
+        traced && !opt.stuck && !opt.starting)
         fact("h first flush fails");
     int batch = traced && opt.batch;
     if (opt.sigwait)
@@ -291,7 +295,8 @@ int main(int argc, char **argv)
         if (!opt.slow)
             make("started");
     }
-    see_threads("p.before", 1 + batch + opt.enders + opt.busy_parent);
+    if (!opt.starting)
+        see_threads("p.before", 1 + batch + opt.enders + opt.busy_parent);
 
     for (int round = 0; round < (way_repeats() ? 1 : opt.rounds); round++) {
         int code;

@@ -32,6 +32,7 @@ struct options {
     bool setuid_child, seccomp_child, setuid_parent, sigwait, atfork, atfork_flush, dlclose, lost_forker,
         open_request;
     bool child_flush; /* the child starts its batch thread before it goes on */
+    bool starting;    /* the fork comes while the batch thread opens the exporter */
     bool quiet;       /* the child ends no span */
     bool slow;        /* the child of a CLONE_VFORK stays until a span of the parent has arrived */
 };

@@ -65,6 +65,7 @@ CIRCUMSTANCES = {
     "none": _c("a span was ended, no batch thread yet", "spans"),
     "master": _c("listens, has served nothing", "listens"),
     "untouched": _c("has never spoken to us"),
+    "starting": _c("batch thread opens the exporter", "batch", "starting"),
     "poll": _c("batch thread in poll: the request is sent, no answer", "batch", "stall", receiver="poll", env=QUICK),
     "connecting": _c("batch thread connecting", "batch", "stuck", receiver="connecting", env=QUICK),
     "tls": _c("batch thread in the TLS handshake", "batch", "stuck", receiver="tls", env=QUICK),
@@ -162,6 +163,7 @@ def rows():
     add(("asm_clone3", "_Fork", "vfork"), ("_exit",), ("poll", "tls", "dead"))
     add(("daemon",), ("_exit",), ("poll", "midresponse"))
     add(("fork",), ("exec", "exit"), ("poll", "midresponse"))
+    add(("fork", "_Fork", "clone_sigchld", "nested3"), ("serve", "exit", "_exit"), ["starting"])
     # under load
     add(("fork", "__fork", "_Fork", "clone_sigchld", "clone_vfork_novm", "clone_files", "clone_16k", "asm_clone3", "sys_fork",
          "daemon", "forkpty", "double", "in_prepare"), ("serve", "_exit"), ["enq8"])

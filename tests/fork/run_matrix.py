@@ -147,6 +147,8 @@ class Run:
                     # the batch thread's connection, which the process that exports has; the child of a raw system call
                     # until its first span; and a child that shares the files
                     rest = re.sub(r"2\d\d=socket:,", "", rest)
+                    if cell.circumstance == "starting" and cell.way not in RAW and (".parent fds" in rest or ".end fds" in rest):
+                        rest = re.sub(r"\d=[\w.-]+\.(conf|so|crt|cnf)[\d.]*,", "", rest)  # what is being opened
                     if ".parent fds" in rest:  # what it opens for a moment: /proc/PID/stat, a resolver's socket
                         rest = re.sub(r"\d=stat,", "", rest)
                         if cell.circumstance == "dns":
@@ -265,8 +267,8 @@ def one_run(settings, cell, traced, knobs=""):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_cell(settings, cell, knobs="", tries=1, limit=None):
-    """In a process of its own: {wrong, runs, seconds, spans, skip}."""
+def run_cell(settings, cell, knobs="", tries=1, limit=None, label=None):
+    """In a process of its own: {wrong, runs, seconds, spans, skip}. `label` is the caller's."""
     if CIRCUMSTANCES[cell.circumstance].root and os.geteuid() != 0:
         return {"skip": "needs root", "runs": 0}
     if cell.way == "newpid" and os.geteuid() != 0:
