@@ -148,7 +148,8 @@ class Run:
                     # until its first span; and a child that shares the files
                     rest = re.sub(r"2\d\d=socket:,", "", rest)
                     if cell.circumstance == "starting" and cell.way not in RAW and (".parent fds" in rest or ".end fds" in rest):
-                        rest = re.sub(r"\d=[\w.-]+\.(conf|so|crt|cnf)[\d.]*,", "", rest)  # what is being opened
+                        # what is being opened, and a socket before it is moved up
+                        rest = re.sub(r"\d=([\w.-]+\.(conf|so|crt|cnf)[\d.]*|socket:),", "", rest)
                     if ".parent fds" in rest:  # what it opens for a moment: /proc/PID/stat, a resolver's socket
                         rest = re.sub(r"\d=stat,", "", rest)
                         if cell.circumstance == "dns":
