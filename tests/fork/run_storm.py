@@ -35,12 +35,12 @@ def check(ok, name, why=""):
         print(f"# {why}")
 
 
-def storm(program, children, **more):
+def storm(program, children, pause_us=200, **more):
     """The run, what it said, how often each name and each span id came."""
     receiver = Receiver()
     env = dict(os.environ, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, OTEL_SERVICE_NAME="storm",
                FORKSPAN_EXIT_FLUSH="10000", FORKSPAN_STACKS="1", **more)
-    run = subprocess.run([program, str(children), "3", "4"], env=env, capture_output=True, text=True, timeout=1200)
+    run = subprocess.run([program, str(children), "3", "4", str(pause_us)], env=env, capture_output=True, text=True, timeout=1200)
     words = run.stdout.split()
     said = {words[i]: int(words[i + 1]) for i in range(0, len(words), 2)}
     names = collections.Counter(name for name, _, _ in receiver.spans)
@@ -49,10 +49,12 @@ def storm(program, children, **more):
 
 
 HELD = {"OTEL_BSP_SCHEDULE_DELAY": "20", "FORKSPAN_WORKERS": "256"}
-# Small batches, often, and no wait: the batch thread seals while a fork does.
+# Small batches, often, and no wait: the batch thread seals while a fork does. No faster than the receiver takes them:
+# where all batches that can be sealed are, a fork has nothing to seal.
 UNHELD = {"FORKSPAN_FORK_WAIT": "0", "OTEL_BSP_SCHEDULE_DELAY": "1", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8",
           "FORKSPAN_WORKERS": "1024"}
-ROUND, ROUNDS = 300, 20
+UNHELD_PAUSE_US = 2000
+ROUND, ROUNDS = 300, 60
 
 
 def books(said, names, children):
@@ -81,7 +83,7 @@ check(all(n == 1 for n in ids.values()), "all span ids differ", str([i for i, n 
 check(said.get("unheld") == 0, "every fork held the batch thread", str(said))
 
 for _ in range(2):
-    run, said, names, ids = storm(args.storm, ROUND, **UNHELD)
+    run, said, names, ids = storm(args.storm, ROUND, UNHELD_PAUSE_US, **UNHELD)
     lost, twice = books(said, names, ROUND)
     if run.returncode or lost or twice or not said.get("unheld"):
         break
@@ -89,7 +91,7 @@ check(run.returncode == 0 and not lost and not twice and said.get("unheld", 0) >
       "forks that do not wait for the batch thread: the queue lock keeps every span once",
       f"{lost} lost, {twice} twice; {run.stdout} {run.stderr[-500:]}")
 for rounds in range(1, ROUNDS + 1):
-    run, said, names, ids = storm(args.without_lock, ROUND, **UNHELD)
+    run, said, names, ids = storm(args.without_lock, ROUND, UNHELD_PAUSE_US, **UNHELD)
     lost, twice = books(said, names, ROUND)
     if lost or twice:
         break
