@@ -36,13 +36,13 @@ static inline void tsan_add(struct tsan_test *t)
 #define TestSuite(suite, ...) const struct tsan_suite tsan_suite_##suite = {__VA_ARGS__}
 #define Test(suite, title)                                                                                   \
     extern const struct tsan_suite tsan_suite_##suite __attribute__((weak));                                 \
-    static void suite##_##title(void);                                                                       \
-    __attribute__((constructor)) static void add_##suite##_##title(void)                                     \
+    static void test_##suite##_##title(void);                                                                \
+    __attribute__((constructor)) static void add_##test_##suite##_##title(void)                              \
     {                                                                                                        \
-        static struct tsan_test t = {#suite, #title, suite##_##title, &tsan_suite_##suite, NULL};            \
+        static struct tsan_test t = {#suite, #title, test_##suite##_##title, &tsan_suite_##suite, NULL};     \
         tsan_add(&t);                                                                                        \
     }                                                                                                        \
-    static void suite##_##title(void)
+    static void test_##suite##_##title(void)
 
 #define cr_assert_fail(...)                                                                                  \
     do {                                                                                                     \
