@@ -11,7 +11,7 @@ import sys
 import time
 import typing
 
-from harness import HERE, Gunicorn, Server, answers, children, free_port, until
+from harness import HERE, Gunicorn, Server, answers, children, free_port, gone, until
 
 BIN = pathlib.Path(sys.executable).parent  # of the virtual environment
 DEBIAN_GUNICORN = "/usr/bin/gunicorn"
@@ -100,13 +100,17 @@ class Uwsgi(Server):
         until(recycled, "workers that leave have successors", seconds)
         began = time.monotonic()
         self.process.send_signal(self.stop_signal)
-        while time.monotonic() - began < seconds / 2:
+        while time.monotonic() - began < seconds / 4:
             try:
                 self.process.wait(3)
                 return time.monotonic() - began
             except subprocess.TimeoutExpired:
                 for pid in (master, *children(master)):
                     os.kill(pid, self.stop_signal)
+        if not gone(master) and all(gone(pid) for pid in children(master)):
+            self.forgot = True  # every worker has ended, and the master does not look
+            self.kill()
+            return None
         return super().stop(seconds / 2)
 
     def order(self, letter):

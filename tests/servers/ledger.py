@@ -344,8 +344,12 @@ def run(tap, cell, options):
                 due = sum(request.sampled and not request.error for request in journal)
                 until(lambda: len(collector.spans()) >= due, "the spans have arrived", 30)
             took = server.stop()
-            tap.check(took is not None and server.process.returncode == 0, f"{name}: stops gracefully with status 0",
-                      f"{took} s, {server.process.returncode}\n{server.tail()}")
+            if getattr(server, "forgot", False):
+                tap.skip(f"{name}: stops gracefully with status 0",
+                         "its workers have ended and uWSGI has forgotten its stop, as it does without forkspan")
+            else:
+                tap.check(took is not None and server.process.returncode == 0, f"{name}: stops gracefully with status 0",
+                          f"{took} s, {server.process.returncode}\n{server.tail()}")
             if collector:
                 collector.stop()
                 counted = compare(tap, cell, journal, collector.spans())
