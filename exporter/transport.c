@@ -335,10 +335,10 @@ enum tried transport_post(struct exporter *e, struct transport *t, struct curl_s
     if (t->too_large)
         snprintf(t->error, sizeof t->error, "the receiver's answer is larger than 4 MiB");
     curl_off_t connected = 0;
-    long connections = 0;
+    long request = 0;
     curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected);
-    curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connections);
-    *sent |= connected > 0 || connections == 0;
+    curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request);
+    *sent |= connected > 0 || request > 0; /* on a new connection, on one that was kept */
     curl_multi_remove_handle(t->multi, t->easy);
     if (sockets_lost())
         drop_handles(t);
