@@ -29,8 +29,9 @@ protections() {
     fi
     # A release has neither the names nor the variable; the same look finds them where they are.
     for name in build-test build-test-knobs; do
+        # grep says 1 where it counts 0
         found=$({ strings -a "$name/shim/libforkspan.so" | grep -c -e FORKSPAN_TEST_OFF -e ever_resting -e queue_nesting
-            nm -a "$name/shim/libforkspan.so" | grep -c -e knob_off -e knobs_init; } | tr '\n' ' ')
+            nm -a "$name/shim/libforkspan.so" | grep -c -e knob_off -e knobs_init; } | tr '\n' ' ') || true
         if [[ $name == build-test ]]; then
             is "a release has no knobs (strings and symbols of them)" "$found" "0 0 "
         elif [[ $found == *0\ * ]]; then

@@ -61,8 +61,20 @@ step() {
     printf '# %s: %d s\n' "$1" $((SECONDS - began))
 }
 
+# at_exit: a step that ends the script (set -e) is a failure like any other, and the counts are there all the same
+at_exit() {
+    local code=$?
+    rm -rf "$log"
+    if [[ ! ${finished-} && ! $list ]] && ((code)); then
+        failed=$((failed + 1))
+        printf 'failed: scripts/test itself ended with exit code %d\n' "$code"
+        printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+    fi
+}
+
 finish() {
     local failure
+    finished=1
     for failure in "${failures[@]}"; do printf 'failed: %s\n' "$failure"; done
     printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
     ((failed == 0 && passed > 0))
