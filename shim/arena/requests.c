@@ -167,11 +167,22 @@ static bool claim_change(struct request *r, uint32_t from, uint32_t to)
     return atomic_compare_exchange_strong(&r->claim, &from, to);
 }
 
+/* One that is not recorded is nothing to a sweeper, but its entry must be given back, and its children know
+ * it. */
+static bool take_copy(const struct request *from, struct request *to)
+{
+    if (atomic_load_explicit(&from->phase, memory_order_acquire) != REQUEST_UNRECORDED)
+        return request_copy(from, to);
+    to->context = from->context;
+    atomic_store_explicit(&to->phase, REQUEST_UNRECORDED, memory_order_relaxed);
+    return true;
+}
+
 bool request_take(struct request_table *parents, struct request *from, struct request *to)
 {
     uint32_t was = atomic_load_explicit(&from->claim, memory_order_acquire);
     /* Copied before it is taken: right after that its reader may give it to another request. */
-    if ((was != REQUEST_READERS && was != REQUEST_LEFT) || !request_copy(from, to))
+    if ((was != REQUEST_READERS && was != REQUEST_LEFT) || !take_copy(from, to))
         return false;
     if (was == REQUEST_READERS && claim_change(from, REQUEST_READERS, REQUEST_TAKEN)) {
         atomic_store_explicit(&to->claim, REQUEST_READERS, memory_order_relaxed);

@@ -352,6 +352,27 @@ static void child_answers_what_was_left(void)
     CHILD(harness_requests_open() == 0);
 }
 
+/* How many entries the table has left: each is taken for good. */
+static unsigned room_left(void)
+{
+    unsigned n = 0;
+    while (test_counters[COUNT_NO_ROOM] == 0) {
+        CHILD(request_claim(process_requests()) != NULL);
+        n += test_counters[COUNT_NO_ROOM] == 0;
+    }
+    return n;
+}
+
+static void child_answers_what_is_not_recorded(void)
+{
+    test_inherits = true;
+    struct request *r = PENDING_POINTER(connection_of(5)->pending[0]);
+    CHILD(request_leave(process_requests(), r));
+    harness_write(5, OK);
+    CHILD(n_caught == 0);
+    CHILD(room_left() == REQUESTS); /* both entries are given back, the parent's and the copy */
+}
+
 static void child_is_too_late(void)
 {
     test_inherits = true;
@@ -374,6 +395,14 @@ static void child_lets_go(void)
     connection_gone(5);
     CHILD(n_caught == 0);
     CHILD(harness_requests_open() == 1);
+}
+
+Test(connection, an_unrecorded_head_read_here_and_answered_by_a_child)
+{
+    test_config.sampler = SAMPLER_ALWAYS_OFF;
+    harness_accept(5);
+    harness_read(5, GET);
+    cr_assert_eq(in_child(child_answers_what_is_not_recorded), 0);
 }
 
 #define POST "POST /body HTTP/1.1\r\nContent-Length: 4\r\n\r\n"
