@@ -44,7 +44,7 @@ long_end() {
     [[ $long ]] || return 0
     local name p s seconds when
     {
-        printf '# The long run\n\n`scripts/test --long` at commit %s, finished %s.\n\n' "$long_commit" "$(date -u +%Y-%m-%d)"
+        printf '<!-- SPDX-License-Identifier: Apache-2.0 -->\n# The long run\n\n`scripts/test --long` at commit %s, finished %s.\n\n' "$long_commit" "$(date -u +%Y-%m-%d)"
         printf 'Measured on %s, %s cores, Linux %s, %s.\n\n' \
             "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(uname -r | cut -d- -f1)" \
             "$(ldd --version | head -n 1 | sed 's/^ldd //')"
