@@ -55,7 +55,7 @@ long_end() {
                 read -r p s seconds when <"$long_kept/$name.done"
                 printf '| %s | %s | %s | %s | %s |\n' "$name" "$p" "$s" "$seconds" "$when"
             else
-                printf '| %s | not passed | | | |\n' "$name"
+                printf '| %s | not run here, or not passed | | | |\n' "$name"
             fi
         done
         printf '\nSeeds and sizes, as printed:\n\n'
