@@ -54,10 +54,11 @@ static bool write_one(struct slot *s, struct ring *ring, struct request *r, cons
                       const struct request *copy, const struct http_outcome *o)
 {
     struct ring_place place;
-    size_t room = http_span_room(config, copy, o);
-    if (!ring_reserve(ring, (uint32_t)room, &place))
+    struct http_span span;
+    http_span_of(&span, config, copy, o);
+    if (!ring_reserve(ring, (uint32_t)span.room, &place))
         return false;
-    size_t n = http_span_write(config, copy, o, place.p, place.room);
+    size_t n = http_span_write(&span, place.p, place.room);
     atomic_store(&r->record, place.number | REQUEST_RECORD_SET);
     ring_commit(&place, (uint32_t)n, RING_SCOPE_HTTP);
     atomic_store(&r->phase, REQUEST_FINISHED);

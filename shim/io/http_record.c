@@ -16,6 +16,7 @@
 #include "io/http_record.h"
 #include "span/encode.h"
 #include "span/span.h"
+#include "wire/utf8.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -60,14 +61,6 @@ struct sink {
     uint32_t characters; /* OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT */
 };
 
-static bool is_ascii(const char *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)p[i] >= 0x80)
-            return false;
-    return true;
-}
-
 static size_t varint_size(size_t v)
 {
     size_t n = 1;
@@ -99,18 +92,11 @@ static void put_string(struct sink *s, const char *key, struct text v)
 {
     if (!sink_admits(s))
         return;
-    if (v.len > s->characters) {
-        /* characters, not bytes; a stray continuation byte is one of its own only in the encoder's eyes */
-        size_t i = 0;
-        for (uint32_t seen = 0; i < v.len; i++)
-            if (((unsigned char)v.p[i] & 0xc0) != 0x80 && seen++ == s->characters)
-                break;
-        v.len = i;
-    }
+    v.len = utf8_limited(v.p, v.len, s->characters);
     if (s->wire)
         wire_key_string(s->wire, key, (const uint8_t *)v.p, v.len);
     else
-        s->room += attribute_size(strlen(key), is_ascii(v.p, v.len) ? v.len : 3 * v.len);
+        s->room += attribute_size(strlen(key), utf8_ascii((const uint8_t *)v.p, v.len) ? v.len : 3 * v.len);
 }
 
 static void put_int(struct sink *s, const char *key, int64_t v)
@@ -274,43 +260,39 @@ static void head_of(const struct config *config, const struct request *r, const 
     memcpy(h->parent_span_id, r->parent_span_id, sizeof h->parent_span_id);
 }
 
-/* How much room, and how many attributes have none. */
-static struct sink measure(const struct config *config, const struct request *r, const struct http_outcome *o)
+static struct sink attributes_of(const struct http_span *s, struct wire *wire)
 {
-    struct sink s = {.limit = config->attribute_count, .characters = config->attribute_length};
-    put_attributes(&s, config, r, o);
-    return s;
+    struct sink sink = {
+        .wire = wire, .limit = s->config->attribute_count, .characters = s->config->attribute_length};
+    put_attributes(&sink, s->config, s->request, s->outcome);
+    return sink;
 }
 
-size_t http_span_room(const struct config *config, const struct request *r, const struct http_outcome *o)
+void http_span_of(struct http_span *s, const struct config *config, const struct request *r,
+                  const struct http_outcome *o)
 {
-    struct span_head h;
-    head_of(config, r, o, &h);
-    return span_room(&h) + measure(config, r, o).room + 16; /* the writer wants a little room in hand */
+    s->config = config;
+    s->request = r;
+    s->outcome = o;
+    head_of(config, r, o, &s->head);
+    struct sink measured = attributes_of(s, NULL);
+    s->attributes = measured.count;
+    s->head.dropped_attributes = measured.dropped;
+    s->room = span_room(&s->head) + measured.room + 16; /* the writer wants a little room in hand */
 }
 
-static size_t span_write(const struct config *config, const struct request *r, const struct http_outcome *o,
-                         uint8_t *out, size_t room, bool with_attributes)
+size_t http_span_write(const struct http_span *s, uint8_t *out, size_t room)
 {
-    struct span_head h;
-    head_of(config, r, o, &h);
-    struct sink measured = measure(config, r, o);
-    h.dropped_attributes = with_attributes ? measured.dropped : measured.count + measured.dropped;
     struct wire w = {.p = out, .end = out + room};
-    uint8_t *start = span_open(&w, &h);
-    if (with_attributes) {
-        struct sink s = {
-            .wire = &w, .limit = config->attribute_count, .characters = config->attribute_length};
-        put_attributes(&s, config, r, o);
-    }
-    return w.over ? 0 : span_close(&w, start);
-}
-
-size_t http_span_write(const struct config *config, const struct request *r, const struct http_outcome *o,
-                       uint8_t *out, size_t room)
-{
-    size_t n = span_write(config, r, o, out, room, true);
+    uint8_t *start = span_open(&w, &s->head);
+    attributes_of(s, &w);
+    if (!w.over)
+        return span_close(&w, start);
     /* The bound is wrong, or the copy changed: a span without attributes tells at least that there was a
      * request. */
-    return n ? n : span_write(config, r, o, out, room, false);
+    struct span_head bare = s->head;
+    bare.dropped_attributes += s->attributes;
+    w = (struct wire){.p = out, .end = out + room};
+    start = span_open(&w, &bare);
+    return w.over ? 0 : span_close(&w, start);
 }

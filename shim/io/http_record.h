@@ -8,6 +8,7 @@
 #include "arena/requests.h"
 #include "config/config.h"
 #include "io/address.h"
+#include "span/encode.h"
 
 /* The parts of a request's target: origin-form, absolute-form, authority-form (CONNECT) or "*". */
 struct target {
@@ -21,9 +22,20 @@ struct http_outcome {
     const char *error_type; /* NULL: complete; else why not, or how its process died */
 };
 
-/* An upper bound of its bytes, then the record itself (field 2 of ScopeSpans); 0 where it did not fit. */
-size_t http_span_room(const struct config *config, const struct request *r, const struct http_outcome *o);
-size_t http_span_write(const struct config *config, const struct request *r, const struct http_outcome *o,
-                       uint8_t *out, size_t room);
+/* What is known of a span before there is room for it. It points into its request, which must not go before
+ * it. */
+struct http_span {
+    const struct config *config;
+    const struct request *request;
+    const struct http_outcome *outcome;
+    struct span_head head;
+    uint32_t attributes; /* without those of head.dropped_attributes */
+    size_t room;         /* an upper bound of the record's bytes */
+};
+void http_span_of(struct http_span *s, const struct config *config, const struct request *r,
+                  const struct http_outcome *o);
+
+/* The record (field 2 of ScopeSpans); returns its bytes, 0 where it did not fit. */
+size_t http_span_write(const struct http_span *s, uint8_t *out, size_t room);
 
 #endif

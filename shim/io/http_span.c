@@ -411,7 +411,6 @@ static void request_finish(struct request *r, uint64_t end_monotonic_ns, const c
         request_release(process_requests(), r);
         return;
     }
-    const struct config *config = config_get();
     struct http_outcome o = {
         .end_ns = r->start_realtime_ns +
                   (end_monotonic_ns > r->start_monotonic_ns ? end_monotonic_ns - r->start_monotonic_ns : 0),
@@ -419,9 +418,10 @@ static void request_finish(struct request *r, uint64_t end_monotonic_ns, const c
     };
     struct ring *ring = process_ring();
     struct ring_place place;
-    size_t room = http_span_room(config, r, &o);
-    if (ring && ring_reserve(ring, (uint32_t)room, &place)) {
-        size_t n = http_span_write(config, r, &o, place.p, place.room);
+    struct http_span span;
+    http_span_of(&span, config_get(), r, &o);
+    if (ring && ring_reserve(ring, (uint32_t)span.room, &place)) {
+        size_t n = http_span_write(&span, place.p, place.room);
         atomic_store_explicit(&r->record, place.number | REQUEST_RECORD_SET, memory_order_release);
         ring_commit(&place, (uint32_t)n, RING_SCOPE_HTTP);
         atomic_store_explicit(&r->phase, REQUEST_FINISHED, memory_order_release);

@@ -16,7 +16,7 @@ static void write_attribute(struct wire *w, const struct span_attribute *a)
     switch (a->type) {
     case SPAN_STRING:
         wire_key_string(w, a->key, (const uint8_t *)a->value.string,
-                        span_limited(a->value.string, a->string_len, config_get()->attribute_length));
+                        utf8_limited(a->value.string, a->string_len, config_get()->attribute_length));
         break;
     case SPAN_INT:
         wire_key_int(w, a->key, a->value.integer);

@@ -10,17 +10,6 @@
 
 #include <string.h>
 
-size_t span_limited(const char *s, size_t len, uint32_t limit)
-{
-    if (len <= limit)
-        return len;
-    size_t i = 0;
-    for (uint32_t n = 0; i < len; i++)
-        if (((uint8_t)s[i] & 0xc0) != 0x80 && n++ == limit)
-            break;
-    return i;
-}
-
 size_t span_copy_name(char *to, size_t room, const char *from)
 {
     size_t len = strnlen(from, room);

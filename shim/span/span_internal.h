@@ -59,8 +59,6 @@ void pool_end(const struct span *handle, uint64_t unix_ns);
 /* In span.c: what an end does, on an entered body. */
 void span_finish(struct span_body *b, uint64_t unix_ns);
 
-/* Bytes of the first `limit` characters. */
-size_t span_limited(const char *s, size_t len, uint32_t limit);
 /* A C string into room bytes with a NUL; whole characters only. */
 size_t span_copy_name(char *to, size_t room, const char *from);
 /* The Unix time of now for this span: never before its start, unless that was told. */

@@ -52,4 +52,17 @@ static inline bool utf8_valid(const uint8_t *s, size_t len)
     return true;
 }
 
+/* The bytes of the first `limit` characters. Whatever is no continuation byte begins one: the encoder judges
+ * the rest. */
+static inline size_t utf8_limited(const char *s, size_t len, uint32_t limit)
+{
+    if (len <= limit)
+        return len;
+    size_t i = 0;
+    for (uint32_t n = 0; i < len; i++)
+        if (((uint8_t)s[i] & 0xc0) != 0x80 && n++ == limit)
+            break;
+    return i;
+}
+
 #endif

@@ -355,9 +355,10 @@ Test(http_span, status_is_told_ahead)
     /* what who sweeps makes of it */
     struct http_outcome o = {.end_ns = copied.start_realtime_ns + 5, .error_type = "SIGSEGV"};
     static uint8_t out[8192];
-    size_t room = http_span_room(&test_config, &copied, &o);
-    size_t n = http_span_write(&test_config, &copied, &o, out, room);
-    struct ring_place place = {.p = out, .room = (uint32_t)room};
+    struct http_span span;
+    http_span_of(&span, &test_config, &copied, &o);
+    size_t n = http_span_write(&span, out, span.room);
+    struct ring_place place = {.p = out, .room = (uint32_t)span.room};
     ring_commit(&place, (uint32_t)n, RING_SCOPE_HTTP);
     cr_assert_str_eq(attribute(&caught[0], "error.type"), "SIGSEGV");
     cr_assert_eq(caught[0].end - caught[0].start, 5);
