@@ -309,7 +309,7 @@ struct ring *process_ring(void)
 
 struct request_table *process_requests(void)
 {
-    return self.slot ? (struct request_table *)((char *)self.slot + self.arena.requests_off) : NULL;
+    return self.slot ? slot_requests(&self.arena, self.slot) : NULL;
 }
 
 void process_committed(void)
@@ -371,8 +371,7 @@ struct request_table *process_request_table(const struct request *r, uint32_t ep
 {
     char *first = (char *)arena_slot(&self.arena, 0);
     struct slot *s = arena_slot(&self.arena, (uint32_t)(((const char *)r - first) / self.arena.slot_size));
-    return atomic_load(&s->epoch) == epoch ? (struct request_table *)((char *)s + self.arena.requests_off)
-                                           : NULL;
+    return atomic_load(&s->epoch) == epoch ? slot_requests(&self.arena, s) : NULL;
 }
 
 void process_postfork_child(bool no_thread)

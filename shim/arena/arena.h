@@ -8,6 +8,8 @@
 #include "arena/ring_reader.h"
 #include "config/config.h"
 
+struct request_table; /* arena/requests.h */
+
 /* This process's own view. Sizes are copied out of the header at the making: a spoilt header cannot move
  * them. */
 struct arena {
@@ -42,6 +44,10 @@ unsigned arena_mappings(const struct arena *a);
 static inline struct slot *arena_slot(const struct arena *a, uint32_t i)
 {
     return (struct slot *)((char *)a->header + a->slots_off + (size_t)i * a->slot_size);
+}
+static inline struct request_table *slot_requests(const struct arena *a, struct slot *s)
+{
+    return (struct request_table *)((char *)s + a->requests_off);
 }
 static inline struct ring *slot_ring(const struct arena *a, struct slot *s)
 {

@@ -54,7 +54,7 @@ static uint64_t ticket_of(pid_t pid)
 
 bool news_reaped(const struct arena *a, pid_t pid, int status)
 {
-    uint64_t ticket = ticket_of(pid), namespace = 0;
+    uint64_t ticket = ticket_of(pid), own_namespace = 0;
     bool told = false;
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
@@ -65,9 +65,9 @@ bool news_reaped(const struct arena *a, pid_t pid, int status)
         if (its ? its != ticket : (uint32_t)(state >> 32) != (uint32_t)pid)
             continue;
         /* born where no wrapper was: only its pid tells, in its own namespace */
-        if (its == 0 && namespace == 0)
-        namespace = own_pid_namespace();
-        if (its == 0 && atomic_load(&s->pid_namespace) != namespace)
+        if (its == 0 && own_namespace == 0)
+            own_namespace = own_pid_namespace();
+        if (its == 0 && atomic_load(&s->pid_namespace) != own_namespace)
             continue;
         uint32_t none = 0;
         atomic_store(&s->news_ns, clock_ns(CLOCK_MONOTONIC));

@@ -91,7 +91,7 @@ int slot_claim(const struct arena *a, bool consumer)
         atomic_store(&s->sending, 0);
         for (int c = 0; c < COUNTERS; c++)
             atomic_store_explicit(&s->counters[c], 0, memory_order_relaxed);
-        request_table_init((struct request_table *)((char *)s + a->requests_off));
+        request_table_init(slot_requests(a, s));
         ring_init(slot_ring(a, s));
         atomic_store(&s->state, state_word(SLOT_LIVE, pid));
         if (!consumer && i >= a->slots / 2) /* the lower half is taken, by the living or by the dead */

@@ -16,7 +16,7 @@ static bool slot_live(struct slot *s)
 static bool unsent(const struct arena *a, struct slot *s, bool dead)
 {
     return ring_queued(slot_ring(a, s)) != 0 ||
-           (dead && request_next_open((struct request_table *)((char *)s + a->requests_off), 0) < REQUESTS);
+           (dead && request_next_open(slot_requests(a, s), 0) < REQUESTS);
 }
 
 unsigned sweep_adopt(const struct arena *a, uint64_t me)

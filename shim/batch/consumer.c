@@ -153,10 +153,9 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
 
 /* Empties one ring, but for less than a batch that came while it did: a busy server would be sent batches as
  * small as the receiver is quick. False: stop. */
-static bool empty_ring(struct consumer *c, uint32_t i, uint64_t deadline_ns)
+static bool empty_ring(struct consumer *c, uint32_t i, bool dead, uint64_t deadline_ns)
 {
     struct slot *s = arena_slot(c->arena, i);
-    bool dead = slot_owner_dead(c->arena, i);
     uint32_t end = at_number(ring_head(slot_ring(c->arena, s)));
     if (dead)
         fatal_settle(c->arena, i);
@@ -187,8 +186,7 @@ static bool empty_ring(struct consumer *c, uint32_t i, uint64_t deadline_ns)
 static bool held(const struct arena *a, struct slot *s)
 {
     return (uint32_t)atomic_load(&s->state) == SLOT_LIVE && atomic_load(&s->leaving) &&
-           (ring_queued(slot_ring(a, s)) ||
-            request_next_open((struct request_table *)((char *)s + a->requests_off), 0) < REQUESTS);
+           (ring_queued(slot_ring(a, s)) || request_next_open(slot_requests(a, s), 0) < REQUESTS);
 }
 
 /* A dead one's ring is empty: now what it was at when it died, then its slot is free. */
@@ -200,7 +198,7 @@ static enum consumer_result bury(struct consumer *c, uint32_t i, uint64_t deadli
         case FATAL_WAITS:
             return CONSUMER_WAITS;
         case FATAL_WRITTEN:
-            if (!empty_ring(c, i, deadline_ns))
+            if (!empty_ring(c, i, true, deadline_ns))
                 return CONSUMER_STOPPED;
             continue;
         case FATAL_NONE:
@@ -228,11 +226,11 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
             continue;
         }
         bool own = c->me == consumer_word(i, atomic_load(&s->epoch));
-        bool dead = !own && slot_owner_dead(
-                                a, i); /* asked before emptying: what comes later is in the ring by then */
-        if (!empty_ring(c, i, deadline_ns))
+        /* asked before emptying: what comes later is in the ring by then */
+        bool dead = slot_owner_dead(a, i);
+        if (!empty_ring(c, i, dead, deadline_ns))
             return CONSUMER_STOPPED;
-        enum consumer_result burial = dead ? bury(c, i, deadline_ns) : CONSUMER_EMPTY;
+        enum consumer_result burial = dead && !own ? bury(c, i, deadline_ns) : CONSUMER_EMPTY;
         if (burial == CONSUMER_STOPPED)
             return burial;
         if (burial > result)

@@ -10,11 +10,6 @@
 
 static const uint64_t NEWS_WAIT_NS = 5000000000;
 
-static struct request_table *table_of(const struct arena *a, struct slot *s)
-{
-    return (struct request_table *)((char *)s + a->requests_off);
-}
-
 /* A record has been committed if it is there, or was there: a consumer passes an unfinished one only after
  * this question has been answered. */
 static bool committed(const struct arena *a, struct slot *s, uint32_t number)
@@ -29,7 +24,7 @@ static bool committed(const struct arena *a, struct slot *s, uint32_t number)
 void fatal_settle(const struct arena *a, uint32_t i)
 {
     struct slot *s = arena_slot(a, i);
-    struct request_table *t = table_of(a, s);
+    struct request_table *t = slot_requests(a, s);
     for (unsigned e = request_next_open(t, 0); e < REQUESTS; e = request_next_open(t, e + 1)) {
         struct request *r = request_entry(t, e);
         uint32_t record = atomic_load(&r->record);
@@ -70,7 +65,7 @@ static bool write_one(struct slot *s, struct ring *ring, struct request *r, cons
 enum fatal fatal_write(const struct arena *a, const struct config *config, uint32_t i, bool patient)
 {
     struct slot *s = arena_slot(a, i);
-    struct request_table *t = table_of(a, s);
+    struct request_table *t = slot_requests(a, s);
     unsigned e = request_next_open(t, 0);
     if (e >= REQUESTS)
         return FATAL_NONE;

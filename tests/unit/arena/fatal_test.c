@@ -79,7 +79,7 @@ static void live_slot(uint32_t i, uint32_t liveness)
     struct slot *s = arena_slot(&arena, i);
     atomic_store(&s->state, (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
     atomic_store(&s->epoch, 1);
-    request_table_init((struct request_table *)((char *)s + arena.requests_off));
+    request_table_init(slot_requests(&arena, s));
     ring_init(slot_ring(&arena, s));
     atomic_store(&arena.header->liveness[i], liveness);
 }
@@ -103,7 +103,7 @@ static void make(void)
     live_slot(ME, (uint32_t)gettid());
     live_slot(DEAD, FUTEX_OWNER_DIED | 1);
     dead = arena_slot(&arena, DEAD);
-    table = (struct request_table *)((char *)dead + arena.requests_off);
+    table = slot_requests(&arena, dead);
     consumer = (struct consumer){.arena = &arena,
                                  .config = &config,
                                  .ops = &ops,
