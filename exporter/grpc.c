@@ -31,14 +31,6 @@ static void on_header(void *ctx, const char *line, size_t len)
 
 /* -- metadata -- */
 
-static bool append(struct curl_slist **list, const char *line)
-{
-    struct curl_slist *more = curl_slist_append(*list, line);
-    if (more)
-        *list = more;
-    return more != NULL;
-}
-
 /* A name in lower case; the value of a "-bin" one in base64. */
 static bool append_metadata(struct curl_slist **list, const struct exporter_header *h)
 {
@@ -54,7 +46,7 @@ static bool append_metadata(struct curl_slist **list, const struct exporter_head
         base64_encode((const uint8_t *)h->value, value_len, stpcpy(line + name_len, ": "));
     else
         strcpy(stpcpy(line + name_len, ": "), h->value);
-    bool ok = append(list, line);
+    bool ok = transport_header(list, line);
     free(line);
     return ok;
 }
@@ -71,8 +63,8 @@ struct grpc *grpc_open(struct exporter *e)
         asprintf(&g->url, "%s/opentelemetry.proto.collector.trace.v1.TraceService/Export", c->url) > 0 &&
         transport_open(e, &g->transport, g->url, true);
     for (size_t i = 0; ok && i < sizeof fixed / sizeof *fixed; i++)
-        ok = append(&g->metadata, fixed[i]);
-    ok = ok && (!c->gzip || append(&g->metadata, "grpc-encoding: gzip"));
+        ok = transport_header(&g->metadata, fixed[i]);
+    ok = ok && (!c->gzip || transport_header(&g->metadata, "grpc-encoding: gzip"));
     for (size_t i = 0; ok && i < c->n_headers; i++)
         ok = append_metadata(&g->metadata, &c->headers[i]);
     if (!ok) {
@@ -113,11 +105,11 @@ static struct curl_slist *headers(void *ctx, uint64_t left_ms)
     curl_slist_free_all(g->headers);
     g->headers = NULL;
     for (struct curl_slist *m = g->metadata; m; m = m->next)
-        append(&g->headers, m->data);
+        transport_header(&g->headers, m->data);
     if (left_ms) {
         char line[40];
         grpc_timeout(left_ms, line);
-        append(&g->headers, line);
+        transport_header(&g->headers, line);
     }
     return g->headers;
 }

@@ -15,31 +15,24 @@ struct http {
     struct compress compress;
 };
 
-static bool append(struct curl_slist **list, const char *line)
-{
-    struct curl_slist *more = curl_slist_append(*list, line);
-    if (more)
-        *list = more;
-    return more != NULL;
-}
-
 struct http *http_open(struct exporter *e)
 {
     const struct exporter_config *c = e->config;
     struct http *h = calloc(1, sizeof *h);
     if (!h)
         return NULL;
-    bool ok =
-        transport_open(e, &h->transport, c->url, false) &&
-        append(&h->headers, c->protocol == EXPORTER_HTTP_JSON ? "Content-Type: application/json"
-                                                              : "Content-Type: application/x-protobuf") &&
-        append(&h->headers, "Expect:") && (!c->gzip || append(&h->headers, "Content-Encoding: gzip"));
+    bool ok = transport_open(e, &h->transport, c->url, false) &&
+              transport_header(&h->headers, c->protocol == EXPORTER_HTTP_JSON
+                                                ? "Content-Type: application/json"
+                                                : "Content-Type: application/x-protobuf") &&
+              transport_header(&h->headers, "Expect:") &&
+              (!c->gzip || transport_header(&h->headers, "Content-Encoding: gzip"));
     for (size_t i = 0; ok && i < c->n_headers; i++) {
         char *line = NULL;
         /* "name;" is how curl is told of an empty value */
         ok = asprintf(&line, "%s%s%s", c->headers[i].name, *c->headers[i].value ? ": " : ";",
                       c->headers[i].value) > 0 &&
-             append(&h->headers, line);
+             transport_header(&h->headers, line);
         free(line);
     }
     if (!ok) {

@@ -204,6 +204,14 @@ bool transport_open(struct exporter *e, struct transport *t, const char *url, bo
            (!t->secure || certificates_read(e, &t->certificates));
 }
 
+bool transport_header(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *more = curl_slist_append(*list, line);
+    if (more)
+        *list = more;
+    return more != NULL;
+}
+
 void transport_after_fork_child(struct transport *t)
 {
     /* Connection, handles and buffers are the parent's, who may have been in the middle of them: no goodbye,

@@ -46,6 +46,8 @@ bool transport_open(struct exporter *e, struct transport *t, const char *url, bo
 /* One POST. After TRIED: t->code, t->error, t->easy, t->answer. *sent: some of it may have left. */
 enum tried transport_post(struct exporter *e, struct transport *t, struct curl_slist *headers,
                           const uint8_t *body, size_t len, uint64_t until_ns, bool *sent);
+/* One more line for transport_post(); false: no memory, and the list is as it was. */
+bool transport_header(struct curl_slist **list, const char *line);
 void transport_after_fork_child(struct transport *t);
 void transport_close(struct transport *t);
 /* The code is one that another try will give again. */
