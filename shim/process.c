@@ -74,12 +74,6 @@ uint64_t process_counted(enum counter c)
     return atomic_load_explicit(s ? &s->counters[c] : &uncounted[c], memory_order_relaxed);
 }
 
-static void early_log(void *ctx, int level, const char *line)
-{
-    (void)ctx;
-    log_line((enum log_level)(level + 1), "%s", line);
-}
-
 /* The arena exists after this, or tracing is off. Ordinary context. */
 static bool have_arena(void)
 {
@@ -111,7 +105,7 @@ void process_listens(void)
     python_look();
     /* Here, in the process that listens, before its workers exist and before anybody chroots or drops rights.
      */
-    static const struct exporter_host host = {.log = early_log};
+    static const struct exporter_host host = {.log = loader_log};
     struct exporter *exporter;
     loader_open(self.config, &host, &exporter);
 }

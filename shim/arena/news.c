@@ -2,6 +2,7 @@
 #include "arena/news.h"
 #include "arena/slot.h"
 #include "clock.h"
+#include "decimal.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -96,13 +97,9 @@ static const char *signal_name(int n)
 
 static void numbered(char type[NEWS_TYPE_MAX], const char *word, unsigned n)
 {
-    char digits[4], *d = digits + sizeof digits;
-    *--d = '\0';
-    do
-        *--d = (char)('0' + n % 10);
-    while (n /= 10);
-    strcpy(type, word);
-    strcat(type, d);
+    size_t len = strlen(word);
+    memcpy(type, word, len);
+    type[len + decimal(type + len, n)] = '\0';
 }
 
 void news_type(uint32_t news, char type[NEWS_TYPE_MAX])

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena/slot.h"
 #include "arena/requests.h"
+#include "decimal.h"
 #include "futex.h"
 #include "next.h"
 
@@ -21,13 +22,8 @@ static uint64_t state_word(enum slot_state state, pid_t pid)
 /* Start time and state letter of a process. */
 static uint64_t process_stat(pid_t pid, char *state)
 {
-    char path[32] = "/proc/", digits[12];
-    char *d = digits + sizeof digits, *p = path + 6;
-    *--d = '\0';
-    for (unsigned n = (unsigned)pid; n || !*d; n /= 10)
-        *--d = (char)('0' + n % 10);
-    memcpy(p, d, strlen(d));
-    memcpy(p + strlen(d), "/stat", 6);
+    char path[32] = "/proc/";
+    memcpy(path + 6 + decimal(path + 6, (unsigned)pid), "/stat", 6);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;

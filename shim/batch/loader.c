@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "batch/loader.h"
+#include "batch/beside.h"
 #include "log.h"
 
 #include <dlfcn.h>
@@ -36,22 +37,16 @@ static void *open_library(void)
 {
     if (given)
         return open_at(given);
-    Dl_info self;
-    if (!dladdr((void *)loader_open, &self) || !self.dli_fname)
-        return NULL;
-    const char *slash = strrchr(self.dli_fname, '/');
-    size_t dir = slash ? (size_t)(slash - self.dli_fname) : 0;
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        if (dir + strlen(places[i]) + 1 > sizeof path)
-            continue;
-        memcpy(path, self.dli_fname, dir);
-        strcpy(path + dir, places[i]);
-        if (access(path, R_OK) != 0)
-            continue;
+    if (beside(places, sizeof places / sizeof *places, R_OK, path))
         return open_at(path);
-    }
     log_error("forkspan-exporter.so is not beside libforkspan.so: no span is exported");
     return NULL;
+}
+
+void loader_log(void *ctx, int level, const char *line)
+{
+    (void)ctx;
+    log_line((enum log_level)(level + 1), "%s", line);
 }
 
 const struct exporter_ops *loader_open(const struct config *config, const struct exporter_host *host,

@@ -2,13 +2,14 @@
 #include "batch/oneshot.h"
 #include "arena/slot.h"
 #include "arena/sweep.h"
+#include "batch/beside.h"
 #include "clock.h"
 #include "config/capture.h"
+#include "decimal.h"
 #include "futex.h"
 #include "log.h"
 #include "next.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
@@ -35,7 +36,7 @@ static const char *const places[] = {"/../cli/forkspan", "/../../bin/forkspan", 
 
 /* All of it made by oneshot_prepare() and only read after it. */
 static char command[PATH_MAX];
-static char id_text[12], within_text[12];
+static char id_text[DECIMAL_MAX + 1], within_text[DECIMAL_MAX + 1];
 static const char *arguments[MODES][ARGUMENTS];
 static char **environment;
 static struct stdio {
@@ -48,30 +49,10 @@ static bool needs_output;
 static _Atomic uint32_t starting; /* one start at a time: the stacks are static */
 static _Alignas(64) char stacks[2][STACK];
 
-static char *decimal(char *end, unsigned n)
-{
-    *--end = '\0';
-    do
-        *--end = (char)('0' + n % 10);
-    while (n /= 10);
-    return end;
-}
-
 static bool find_command(void)
 {
-    Dl_info self;
-    if (dladdr((void *)oneshot_prepare, &self) && self.dli_fname) {
-        const char *slash = strrchr(self.dli_fname, '/');
-        size_t dir = slash ? (size_t)(slash - self.dli_fname) : 0;
-        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-            if (dir + strlen(places[i]) + 1 > sizeof command)
-                continue;
-            memcpy(command, self.dli_fname, dir);
-            strcpy(command + dir, places[i]);
-            if (access(command, X_OK) == 0)
-                return true;
-        }
-    }
+    if (beside(places, sizeof places / sizeof *places, X_OK, command))
+        return true;
 #ifdef FORKSPAN_COMMAND
     strcpy(command, FORKSPAN_COMMAND);
     if (access(command, X_OK) == 0)
@@ -85,13 +66,13 @@ void oneshot_prepare(const struct arena *a, const struct config *config)
 {
     if (a->id < 0 || !find_command())
         return;
-    const char *id = decimal(id_text + sizeof id_text, (unsigned)a->id);
-    const char *within = decimal(within_text + sizeof within_text, config->exit_flush_ms);
+    id_text[decimal(id_text, (unsigned)a->id)] = '\0';
+    within_text[decimal(within_text, config->exit_flush_ms)] = '\0';
     memcpy(arguments,
            (const char *[MODES][ARGUMENTS]){
-               [ONESHOT_LEAVE] = {command, "export", "--once", id},
-               [ONESHOT_EXIT] = {command, "export", "--once", "--within", within, id},
-               [ONESHOT_LINGER] = {command, "export", "--once", "--linger", id},
+               [ONESHOT_LEAVE] = {command, "export", "--once", id_text},
+               [ONESHOT_EXIT] = {command, "export", "--once", "--within", within_text, id_text},
+               [ONESHOT_LINGER] = {command, "export", "--once", "--linger", id_text},
            },
            sizeof arguments);
     /* Our own variables and one more that the console looks at; no LD_PRELOAD: it is never traced. */

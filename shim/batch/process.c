@@ -44,12 +44,6 @@ static void host_rest_point(void *ctx)
     (void)ctx;
 }
 
-static void host_log(void *ctx, int level, const char *line)
-{
-    (void)ctx;
-    log_line((enum log_level)(level + 1), "%s", line);
-}
-
 static void on_end(int signal_number)
 {
     (void)signal_number;
@@ -138,7 +132,7 @@ const char *consume(const struct consume_options *options)
     announce(&arena.header->came);
 
     static const struct exporter_host host = {
-        .wait = host_wait, .rest_point = host_rest_point, .log = host_log};
+        .wait = host_wait, .rest_point = host_rest_point, .log = loader_log};
     struct consumer c = {.arena = &arena,
                          .config = config,
                          .rest_point = host_rest_point,

@@ -78,13 +78,8 @@ static void host_rest_point(void *ctx)
     rest_point();
 }
 
-static void host_log(void *ctx, int level, const char *line)
-{
-    (void)ctx;
-    log_line((enum log_level)(level + 1), "%s", line);
-}
-
-static const struct exporter_host host = {.wait = host_wait, .rest_point = host_rest_point, .log = host_log};
+static const struct exporter_host host = {
+    .wait = host_wait, .rest_point = host_rest_point, .log = loader_log};
 
 /* Exports everything, then says that ticket `ticket` is served. */
 static void serve_flush(uint32_t ticket)

@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/address.h"
+#include "decimal.h"
 
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-
-static size_t decimal(char *out, unsigned v)
-{
-    size_t n = 0;
-    if (v >= 100)
-        out[n++] = (char)('0' + v / 100);
-    if (v >= 10)
-        out[n++] = (char)('0' + v / 10 % 10);
-    out[n++] = (char)('0' + v % 10);
-    return n;
-}
 
 static size_t format_v4(const uint8_t *b, char *out)
 {
