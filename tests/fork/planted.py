@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 
 WORKERS = 4
 lock = threading.Lock()
@@ -60,24 +59,29 @@ def main():
         for pid in workers:
             os.kill(pid, signal.SIGTERM)
 
-    def hold_often():
+    held, forked = threading.Event(), threading.Event()
+
+    def hold():
         while True:
             with lock:
-                time.sleep(0.02)
+                held.set()
+                forked.wait()
+                forked.clear()
 
     if sys.argv[1] != "none":
-        threading.Thread(target=hold_often, daemon=True).start()
+        threading.Thread(target=hold, daemon=True).start()
     signal.signal(signal.SIGTERM, on_term)
     signal.signal(signal.SIGHUP, on_hup)
     while workers or not stopping:
         while len(workers) < WORKERS and not stopping:
             made += 1
             if sys.argv[1] != "none":
-                while not lock.locked():  # the moment that comes once in a thousand forks, each time
-                    pass
+                held.wait()  # the moment that comes once in a thousand forks, each time
+                held.clear()
             pid = os.fork()
             if pid == 0:
                 serve(listener, made)
+            forked.set()
             workers.add(pid)
         try:
             pid, _ = os.wait()
