@@ -35,19 +35,20 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
         errno = keep;
 }
 
-/* OTEL_LOG_LEVEL=debug: what this process has seen. */
+/* OTEL_LOG_LEVEL=debug: what this process has seen. Said when its batch thread is quiet: whoever says it has
+ * no batch under way that somebody else may have to send again. */
 static void tell(void)
 {
     unsigned long long started = process_counted(COUNT_STARTED), unsure = process_counted(COUNT_UNSURE);
     if (started || unsure)
-        log_debug("at exit: started %llu, queued %llu, dropped %llu, unsure %llu, no_room %llu", started,
-                  (unsigned long long)process_counted(COUNT_QUEUED),
+        log_debug("process %d at exit: started %llu, queued %llu, dropped %llu, unsure %llu, no_room %llu",
+                  (int)getpid(), started, (unsigned long long)process_counted(COUNT_QUEUED),
                   (unsigned long long)process_counted(COUNT_DROPPED), unsure,
                   (unsigned long long)process_counted(COUNT_NO_ROOM));
 }
 
 __attribute__((destructor)) static void stop(void)
 {
-    tell();
     process_exit();
+    tell();
 }

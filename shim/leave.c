@@ -215,7 +215,8 @@ void process_exit(void)
     if (self.slot && !process_shares())
         thread_flush(ms_until(until), true);
     /* Nothing of ours runs while the host's own exit handlers take its libraries apart. */
-    thread_quiesce(ms_until(until));
+    if (!thread_quiesce(ms_until(until)))
+        log_debug("process %d leaves in the middle of a batch", (int)getpid());
     if (ms_until(until) == 0)
         atomic_store(&self.arena.header->in_vain, clock_ns(CLOCK_MONOTONIC));
 }

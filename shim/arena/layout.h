@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 4u
+#define ARENA_LAYOUT 5u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
@@ -90,6 +90,7 @@ struct slot {
     struct sealed sealed[SEALED_MAX];
     _Atomic ring_at
         sending; /* `to` of the batch whose first byte has been sent and whose space is not free */
+    _Atomic uint32_t sender; /* the process that began to send it; written before `sending` */
     _Alignas(64) _Atomic uint64_t counters[COUNTERS];
     _Alignas(64) uint8_t resource[RESOURCE_MAX];
 };

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* Scope names, in the order of enum ring_scope. */
 static const char *const scope_names[RING_SCOPES] = {"forkspan.http", "forkspan.api"};
@@ -127,11 +128,11 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
                                                                  .n_spans = b.scope_spans[i]};
     }
     /* A death from here on can make this batch, and only this batch, be sent again. */
+    uint32_t before = atomic_exchange(&s->sender, (uint32_t)getpid());
     if (atomic_exchange(&s->sending, sealed->to) == sealed->to) {
         count(s, COUNT_RESENT, 1);
-        log_debug(
-            "%u spans are sent again (process %u, records from %u): a death or a lost answer came between",
-            b.spans, (unsigned)(atomic_load(&s->state) >> 32), at_number(sealed->from));
+        log_debug("%u spans of process %u are sent again: process %u began to and had no answer", b.spans,
+                  (unsigned)(atomic_load(&s->state) >> 32), before);
     }
     struct export_outcome out = {0};
     c->ops->send(c->exporter, &batch, deadline_ns, &out);

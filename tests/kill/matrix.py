@@ -23,7 +23,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Collector, Gunicorn, Tap, attributes, clean_environment, until, workspace  # noqa: E402
+from harness import Collector, Gunicorn, Tap, attributes, clean_environment, sent_again, until, workspace  # noqa: E402
 
 LOAD = 3
 # way: (path, signal sent by us while it hangs, what its span says)
@@ -180,7 +180,7 @@ def check(tap, name, load, fatal, spans, ways, log):
         by_path[attributes(span).get("url.path")].append((resource, span))
     ids = collections.Counter(span["spanId"] for _, _, _, span in spans)
     twice = [i for i, n in ids.items() if n > 1]
-    again = sum(map(int, re.findall(r"(\d+) spans are sent again", log)))
+    again = sum(spans for spans, _ in sent_again(log))
     lost = [path for path in load.answered if len(by_path[path]) == 0]
     tap.check(not lost, f"{name}: none of {len(load.answered)} finished requests is lost", f"{len(lost)}: {lost[:20]}\n{log[-3000:]}")
     more = [path for path in load.answered + load.broken + list(fatal)
@@ -282,7 +282,7 @@ def self_test(tap):
         check(quiet, "", Books, fatal, spans, WAYS, log)
         tap.check((quiet.failed > 0) == (what[0] == "!"), f"the kill matrix's control: {what.strip('!')}", quiet.failed)
 
-    again = "1 spans are sent again"
+    again = "1 spans of process 7 are sent again: process 8 began to and had no answer"
     spoil("right books are right", lambda spans: None)
     spoil("a counted re-send is right", lambda spans: spans.append(spans[3]), again)
     spoil("!a span lost is found", lambda spans: spans.pop(3))

@@ -118,6 +118,12 @@ service:
         return found
 
 
+def sent_again(log):
+    """What forkspan's log (OTEL_LOG_LEVEL=debug) tells of batches that came twice: (spans, process that began to send them)."""
+    return [(int(spans), int(sender)) for spans, sender in
+            re.findall(r"(\d+) spans of process \d+ are sent again: process (\d+) began to", log)]
+
+
 def attributes(holder):
     values = {}
     for entry in holder.get("attributes", []):
