@@ -21,9 +21,7 @@ enum state {
     VALUE,
     VALUE_CR,
     SKIP_LINE, /* value of a header that nobody asked for */
-    HEAD_DONE, /* HEAD_END was returned */
     BODY,
-    BODY_CLOSE,
     CHUNK_SIZE,
     CHUNK_EXTENSION,
     CHUNK_SIZE_LF,
@@ -33,6 +31,9 @@ enum state {
     TRAILER, /* first byte of a trailer line */
     TRAILER_REST,
     TRAILER_LF,
+    /* From here on no byte is looked at. */
+    HEAD_DONE, /* HEAD_END was returned */
+    BODY_CLOSE,
     END, /* MESSAGE_END is due */
     UPGRADED_DUE,
     UPGRADED,
@@ -61,12 +62,11 @@ static const char version_text[] = "HTTP/1.";
 static const char chunked_text[] = "chunked";
 static const uint8_t blank[1] = {' '};
 
-static bool is_token(uint8_t c)
-{
-    static const uint32_t set[8] = {
-        0, 0x03ff6cfa /* !#$%&'*+-. 0-9 */, 0xc7fffffe /* A-Z ^_ */, 0x57ffffff /* ` a-z | ~ */, 0, 0, 0, 0};
-    return set[c >> 5] >> (c & 31) & 1;
-}
+static const bool token[256] = {/* tchar, RFC 9110, 5.6.2 */
+                                ['!'] = 1,         ['#'] = 1,         ['$'] = 1,        ['%'] = 1, ['&'] = 1,
+                                ['\''] = 1,        ['*'] = 1,         ['+'] = 1,        ['-'] = 1, ['.'] = 1,
+                                ['^'] = 1,         ['_'] = 1,         ['`'] = 1,        ['|'] = 1, ['~'] = 1,
+                                ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1};
 
 static uint8_t lower(uint8_t c)
 {
@@ -79,29 +79,74 @@ static bool is_alpha(uint8_t c)
     return l >= 'a' && l <= 'z';
 }
 
+static const struct field {
+    uint8_t len, field;
+    char name[18];
+} fields[] = {
+    {4, HTTP1_HOST, "host"},
+    {7, HTTP1_UPGRADE, "upgrade"},
+    {9, HTTP1_FORWARDED, "forwarded"},
+    {10, HTTP1_USER_AGENT, "user-agent"},
+    {10, HTTP1_TRACESTATE, "tracestate"},
+    {10, HTTP1_CONNECTION, "connection"},
+    {11, HTTP1_TRACEPARENT, "traceparent"},
+    {14, HTTP1_CONTENT_LENGTH, "content-length"},
+    {15, HTTP1_X_FORWARDED_FOR, "x-forwarded-for"},
+    {16, HTTP1_X_FORWARDED_HOST, "x-forwarded-host"},
+    {17, HTTP1_X_FORWARDED_PROTO, "x-forwarded-proto"},
+    {17, HTTP1_TRANSFER_ENCODING, "transfer-encoding"},
+};
+
+static uint64_t word_at(const void *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* A name in small letters, 4 to 17 bytes, against one as it came. Of the bytes that a name may have, only the
+ * two cases of a letter become that letter with this bit set. */
+static bool same_name(const char *name, const uint8_t *s, size_t len)
+{
+    const uint64_t small = UINT64_C(0x2020202020202020);
+    if (len < 8) {
+        uint32_t a, b, c, d;
+        memcpy(&a, s, 4), memcpy(&b, s + len - 4, 4);
+        memcpy(&c, name, 4), memcpy(&d, name + len - 4, 4);
+        return ((a | (uint32_t)small) == c) & ((b | (uint32_t)small) == d);
+    }
+    return (word_at(s) | small) == word_at(name) &&
+           (word_at(s + len - 8) | small) == word_at(name + len - 8) &&
+           (len <= 16 || (word_at(s + 8) | small) == word_at(name + 8));
+}
+
+/* A name without control characters. */
 static uint8_t field_of(const uint8_t *name, size_t len)
 {
-    static const struct {
-        uint8_t len, field;
-        char name[18];
-    } fields[] = {
-        {4, HTTP1_HOST, "host"},
-        {7, HTTP1_UPGRADE, "upgrade"},
-        {9, HTTP1_FORWARDED, "forwarded"},
-        {10, HTTP1_USER_AGENT, "user-agent"},
-        {10, HTTP1_TRACESTATE, "tracestate"},
-        {10, HTTP1_CONNECTION, "connection"},
-        {11, HTTP1_TRACEPARENT, "traceparent"},
-        {14, HTTP1_CONTENT_LENGTH, "content-length"},
-        {15, HTTP1_X_FORWARDED_FOR, "x-forwarded-for"},
-        {16, HTTP1_X_FORWARDED_HOST, "x-forwarded-host"},
-        {17, HTTP1_X_FORWARDED_PROTO, "x-forwarded-proto"},
-        {17, HTTP1_TRANSFER_ENCODING, "transfer-encoding"},
-    };
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        if (fields[i].len == len && memcmp(fields[i].name, name, len) == 0)
-            return fields[i].field;
+    const uint32_t lengths =
+        1 << 4 | 1 << 7 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 17;
+    if (len >= 32 || !(lengths >> len & 1))
+        return HTTP1_FIELD_OTHER;
+    for (const struct field *f = fields; f < fields + sizeof fields / sizeof *fields; f++)
+        if (f->len == len && same_name(f->name, name, len))
+            return f->field;
     return HTTP1_FIELD_OTHER;
+}
+
+/* How many bytes at s a request target may go on with. */
+static size_t target_length(const uint8_t *s, size_t len)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones * 0x80;
+    size_t n = 0;
+    for (; n + 8 <= len; n += 8) {
+        uint64_t word = word_at(s + n), no_del = word ^ ones * 0x7f;
+        /* a byte up to a blank, or a DEL, in it? */
+        if ((((word - ones * 0x21) & ~word) | ((no_del - ones) & ~no_del)) & tops)
+            break;
+    }
+    while (n < len && s[n] > ' ' && s[n] != 0x7f)
+        n++;
+    return n;
 }
 
 static void message_begins(struct http1 *p)
@@ -251,6 +296,23 @@ static bool is_framing(const struct http1 *p)
     return p->field == HTTP1_CONTENT_LENGTH || p->field == HTTP1_TRANSFER_ENCODING;
 }
 
+/* The field is known: is its value asked for? */
+static void name_ends(struct http1 *p)
+{
+    if (p->field == HTTP1_FIELD_OTHER || p->field == HTTP1_CONNECTION || p->field == HTTP1_UPGRADE) {
+        if (p->field == HTTP1_UPGRADE)
+            p->odd |= ODD_BEHIND;
+        p->state = SKIP_LINE;
+        return;
+    }
+    p->flags = (uint8_t)((p->flags | VALUE_OPEN) & ~(DIGITS | DIGITS_OVER));
+    p->number = 0;
+    p->coding = 0;
+    if (p->field == HTTP1_TRANSFER_ENCODING)
+        p->flags |= HAS_CODING;
+    p->state = VALUE_BLANK;
+}
+
 /* How the message goes on behind its head. */
 static enum state after_head(struct http1 *p)
 {
@@ -295,8 +357,8 @@ static void take(struct http1_slice *in, size_t n)
     in->len -= n;
 }
 
-/* States that go on without a byte. */
-static bool step_without_input(struct http1 *p, enum http1_event *event)
+/* States that look at no byte; true: `event` is next. */
+static bool step_without_input(struct http1 *p, struct http1_slice *in, enum http1_event *event)
 {
     if (p->state == HEAD_DONE)
         p->state = (uint8_t)after_head(p);
@@ -310,6 +372,13 @@ static bool step_without_input(struct http1 *p, enum http1_event *event)
         p->state = UPGRADED;
         *event = HTTP1_UPGRADED;
         return true;
+    case UPGRADED:
+    case BODY_CLOSE:
+        take(in, in->len);
+        return false;
+    case LOST:
+        *event = lost(p, in);
+        return true;
     default:
         return false;
     }
@@ -318,14 +387,16 @@ static bool step_without_input(struct http1 *p, enum http1_event *event)
 /* Takes the bytes of a value up to its line's end; true: `out` is an event. */
 static bool value_bytes(struct http1 *p, struct http1_slice *in, struct http1_slice *out, bool *bad)
 {
-    size_t n = 0;
-    while (n < in->len && in->p[n] != '\r' && in->p[n] != '\n')
-        n++;
+    const uint8_t *lf = memchr(in->p, '\n', in->len);
+    size_t n = lf ? (size_t)(lf - in->p) : in->len;
+    const uint8_t *cr = memchr(in->p, '\r', n);
+    n = cr ? (size_t)(cr - in->p) : n;
     struct http1_slice piece = {in->p, n};
     take(in, n);
     if (in->len) {
-        p->state = *in->p == '\r' ? VALUE_CR : LINE_START;
-        take(in, 1);
+        bool whole = in->len > 1 && in->p[1] == '\n';
+        p->state = *in->p == '\r' && !whole ? VALUE_CR : LINE_START;
+        take(in, *in->p == '\r' && whole ? 2 : 1);
     }
     if (!is_framing(p)) {
         *out = piece;
@@ -341,12 +412,8 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
     out->len = 0;
     for (;;) {
         enum http1_event event;
-        if (step_without_input(p, &event))
+        if (p->state >= HEAD_DONE && step_without_input(p, in, &event))
             return event;
-        if (p->state == LOST)
-            return lost(p, in);
-        if (p->state == UPGRADED || p->state == BODY_CLOSE)
-            take(in, in->len);
         if (in->len == 0)
             return HTTP1_NEED_MORE;
         uint8_t c = *in->p;
@@ -364,7 +431,7 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
         case METHOD: {
             /* A "method" of 64 and more bytes is text or data, not HTTP. */
             size_t n = 0, most = 63u - p->count;
-            while (n < in->len && n < most && is_token(in->p[n]))
+            while (n < in->len && n < most && token[in->p[n]])
                 n++;
             if (n) {
                 out->p = in->p;
@@ -387,11 +454,9 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
             if (c < ' ' || c == 0x7f)
                 return lost(p, in);
             p->state = TARGET;
-            break;
+            __attribute__((fallthrough));
         case TARGET: {
-            size_t n = 0;
-            while (n < in->len && in->p[n] > ' ' && in->p[n] != 0x7f)
-                n++;
+            size_t n = target_length(in->p, in->len);
             if (n) {
                 out->p = in->p;
                 out->len = n;
@@ -406,12 +471,19 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
             break;
         }
         case AFTER_TARGET:
-            if (c == ' ')
+            if (c == ' ') {
                 take(in, 1);
-            else
-                p->state = VERSION;
-            break;
+                break;
+            }
+            p->state = VERSION;
+            __attribute__((fallthrough));
         case VERSION:
+            if (p->count == 0 && in->len >= sizeof version_text &&
+                memcmp(in->p, version_text, sizeof version_text - 1) == 0) {
+                p->count = sizeof version_text - 1;
+                take(in, sizeof version_text - 1);
+                c = *in->p;
+            }
             take(in, 1);
             if (p->count < sizeof version_text - 1) {
                 if (c != (uint8_t)version_text[p->count++])
@@ -495,33 +567,36 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
                 if (!framing_value_end(p))
                     return lost(p, in);
             }
-            if (c == '\r' || c == '\n') {
+            if (c == '\r') {
                 take(in, 1);
-                if (c == '\r') {
-                    p->state = HEAD_LF;
-                    break;
-                }
+                p->state = HEAD_LF;
+                break;
+            }
+            if (c == '\n') {
+                take(in, 1);
                 p->odd |= ODD;
                 p->state = HEAD_DONE;
                 return HTTP1_HEAD_END;
             }
             p->name_len = 0;
             p->state = NAME;
-            break;
-        case HEAD_LF:
-            if (c != '\n')
-                return lost(p, in);
-            take(in, 1);
-            p->state = HEAD_DONE;
-            return HTTP1_HEAD_END;
+            __attribute__((fallthrough));
         case NAME: {
             size_t n = 0, len = p->name_len;
-            while (n < in->len && in->p[n] != ':' && in->p[n] != '\n') {
+            while (n < in->len && token[in->p[n]])
+                n++;
+            if (len == 0 && n < in->len && in->p[n] == ':') { /* whole and proper, as nearly all are */
+                p->field = field_of(in->p, n);
+                take(in, n + 1);
+                name_ends(p);
+                break;
+            }
+            for (n = 0; n < in->len && in->p[n] != ':' && in->p[n] != '\n';) {
                 c = in->p[n++];
                 if (c < ' ')
                     p->odd |= ODD;
                 if (len < HTTP1_NAME_ROOM)
-                    p->name[len++] = c == '\t' ? ' ' : lower(c);
+                    p->name[len++] = c == '\t' ? ' ' : c < ' ' ? 1 : lower(c);
             }
             p->name_len = (uint8_t)len;
             take(in, n);
@@ -532,34 +607,29 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
             if (c == '\n') {
                 p->odd |= ODD;
                 p->state = LINE_START; /* a line without a colon: let pass */
-            } else {
-                while (p->name_len && p->name_len < HTTP1_NAME_ROOM && p->name[p->name_len - 1] == ' ') {
-                    p->name_len--;
-                    p->odd |= ODD;
-                }
-                p->field = p->name_len < HTTP1_NAME_ROOM ? field_of(p->name, p->name_len) : HTTP1_FIELD_OTHER;
-                if (p->field == HTTP1_FIELD_OTHER || p->field == HTTP1_CONNECTION ||
-                    p->field == HTTP1_UPGRADE) {
-                    if (p->field == HTTP1_UPGRADE)
-                        p->odd |= ODD_BEHIND;
-                    p->state = SKIP_LINE;
-                    break;
-                }
-                p->flags = (uint8_t)((p->flags | VALUE_OPEN) & ~(DIGITS | DIGITS_OVER));
-                p->number = 0;
-                p->coding = 0;
-                if (p->field == HTTP1_TRANSFER_ENCODING)
-                    p->flags |= HAS_CODING;
-                p->state = VALUE_BLANK;
+                break;
             }
+            while (p->name_len && p->name_len < HTTP1_NAME_ROOM && p->name[p->name_len - 1] == ' ') {
+                p->name_len--;
+                p->odd |= ODD;
+            }
+            p->field = p->name_len < HTTP1_NAME_ROOM ? field_of(p->name, p->name_len) : HTTP1_FIELD_OTHER;
+            name_ends(p);
             break;
         }
+        case HEAD_LF:
+            if (c != '\n')
+                return lost(p, in);
+            take(in, 1);
+            p->state = HEAD_DONE;
+            return HTTP1_HEAD_END;
         case VALUE_BLANK:
-            if (c == ' ' || c == '\t')
+            if (c == ' ' || c == '\t') {
                 take(in, 1);
-            else
-                p->state = VALUE;
-            break;
+                break;
+            }
+            p->state = VALUE;
+            __attribute__((fallthrough));
         case VALUE: {
             bool bad = false;
             if (value_bytes(p, in, out, &bad))
@@ -592,9 +662,11 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
             const uint8_t *lf = memchr(in->p, '\n', in->len);
             size_t n = lf ? (size_t)(lf - in->p) : in->len;
             if (p->state == SKIP_LINE && !(p->flags & IS_RESPONSE)) {
+                /* A CR that no LF follows; count: the last byte that came was a CR. */
                 const uint8_t *cr = memchr(in->p, '\r', n);
-                if (cr && cr + 1 != in->p + n)
+                if ((cr && cr + 1 != in->p + n) || (p->count && c != '\n'))
                     p->odd |= ODD;
+                p->count = cr && !lf;
             }
             take(in, lf ? n + 1 : n);
             if (!lf)

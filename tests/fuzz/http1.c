@@ -47,7 +47,7 @@ static uint64_t run(const uint8_t *data, size_t size, uint8_t how, size_t piece)
             if (out.len) {
                 h = hash_bytes(h, out.p, out.len);
             } else {
-                uint8_t event[3] = {(uint8_t)e, p.field, (uint8_t)p.status};
+                uint8_t event[4] = {(uint8_t)e, p.field, (uint8_t)p.status, http1_odd(&p)};
                 h = hash_bytes(h, event, sizeof event);
             }
         }

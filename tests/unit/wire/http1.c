@@ -281,6 +281,42 @@ Test(http1, corpus_cut_twice_everywhere)
     }
 }
 
+Test(http1, doubts_do_not_hang_on_where_it_is_cut)
+{
+    static const struct {
+        const char *head;
+        bool odd;
+    } heads[] = {
+        {"GET / HTTP/1.1\r\nHost: h\r\nAccept: a\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\nHost: h\r\nAccept: a\rb\r\n\r\n", true},
+        {"GET / HTTP/1.1\r\nHost: h\r\nAccept: a\r\r\n\r\n", true},
+        {"GET / HTTP/1.1\r\nHost: a\rb\r\nAccept: a\r\n\r\n", true},
+        {"GET / HTTP/1.1\r\nHost: h\r\nAc cept: a\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\nHost : h\r\nAccept: a\r\n\r\n", true},
+        {"GET / HTTP/1.1\r\nHo\x01st: h\r\nAccept: a\r\n\r\n", true},
+        {"GET / HTTP/1.1\r\nHost: h\nAccept: a\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", true},
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        size_t n = strlen(heads[i].head);
+        for (size_t cut = 0; cut <= n; cut++) {
+            struct http1 p;
+            http1_init_request(&p);
+            for (int half = 0; half < 2; half++) {
+                struct http1_slice in = {(const uint8_t *)heads[i].head + (half ? cut : 0),
+                                         half ? n - cut : cut},
+                                   out;
+                enum http1_event e;
+                do
+                    e = http1_next(&p, &in, &out);
+                while (e != HTTP1_NEED_MORE && e != HTTP1_NOT_HTTP);
+                cr_assert_eq(e, HTTP1_NEED_MORE);
+            }
+            cr_assert_eq(http1_odd(&p), heads[i].odd, "head %zu cut at %zu", i, cut);
+        }
+    }
+}
+
 Test(http1, head_of_a_mebibyte)
 {
     enum { BIG = 1 << 20 };
