@@ -73,7 +73,7 @@ def row(name, value, mark="", beside=""):
 
 def of_spans(options, sink):
     rows = []
-    api, http, claim = (spans_cost(what, options, sink) for what in ("api", "http", "claim"))
+    api, each, http, claim = (spans_cost(what, options, sink) for what in ("api", "each", "http", "claim"))
 
     def show(found, name, unit):
         mid, low, high = found[name]
@@ -82,6 +82,7 @@ def of_spans(options, sink):
     for title, found, name, unit, mark in (
             ("a span with 8 attributes by the API, start to queued", api, "start_to_queued_median", "ns", "200 ns"),
             ("the same, CPU of all threads a span exported at batch 512", api, "cpu_a_span_exported", "ns", "1000 ns"),
+            ("each attribute set by a call of its own, start to queued", each, "start_to_queued_median", "ns", ""),
             ("a request as a span: bytes read and written, to queued", http, "start_to_queued_median", "ns", ""),
             ("the same, CPU of all threads a span exported at batch 512", http, "cpu_a_span_exported", "ns", ""),
             ("a worker's first word: slot claimed, batch thread started", claim, "claim_median", "us", "")):

@@ -20,7 +20,7 @@ static void put(struct wire *w, const struct config *config, const char *key, co
         if (strcmp(config->resource[i].key, key) == 0)
             return; /* the user's own word */
     uint8_t *start = w->p;
-    wire_key_string(w, key, (const uint8_t *)value, len);
+    wire_key_string(w, key, strlen(key), (const uint8_t *)value, len);
     if (!w->over)
         *start = 0x0a;
 }
@@ -57,7 +57,7 @@ static void service(struct wire *w, const struct config *config, const char *exe
         given = name;
     }
     uint8_t *start = w->p; /* OTEL_SERVICE_NAME is above the attribute of the same name */
-    wire_key_string(w, "service.name", (const uint8_t *)given, strlen(given));
+    wire_key_string(w, WIRE_KEY("service.name"), (const uint8_t *)given, strlen(given));
     if (!w->over)
         *start = 0x0a;
     uint8_t r[16];
@@ -113,7 +113,7 @@ static void process(struct wire *w, const struct config *config, const char *pat
     read_line("/proc/self/cmdline", text, sizeof text);
     put_text(w, config, "process.command", text);
     uint8_t *start = w->p;
-    wire_key_int(w, "process.pid", getpid());
+    wire_key_int(w, WIRE_KEY("process.pid"), getpid());
     if (!w->over)
         *start = 0x0a;
     /* field 22 of stat counts from boot; now minus the time since boot is when that was */
@@ -180,8 +180,8 @@ size_t resource_encode(const struct config *config, uint8_t *out, size_t room)
         if (strcmp(config->resource[i].key, "service.name") == 0)
             continue;
         uint8_t *start = w.p;
-        wire_key_string(&w, config->resource[i].key, (const uint8_t *)config->resource[i].value,
-                        strlen(config->resource[i].value));
+        wire_key_string(&w, config->resource[i].key, strlen(config->resource[i].key),
+                        (const uint8_t *)config->resource[i].value, strlen(config->resource[i].value));
         if (!w.over)
             *start = 0x0a;
     }

@@ -16,6 +16,7 @@
 #include "io/http_record.h"
 #include "span/encode.h"
 #include "span/span.h"
+#include "wire/proto.h"
 #include "wire/utf8.h"
 
 #include <stdatomic.h>
@@ -61,21 +62,13 @@ struct sink {
     uint32_t characters; /* OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT */
 };
 
-static size_t varint_size(size_t v)
-{
-    size_t n = 1;
-    while (v >>= 7)
-        n++;
-    return n;
-}
-
 /* Bytes of a KeyValue with its tag. A ring gives away what is reserved, not what is used: so no generous
  * bound. */
 static size_t attribute_size(size_t key, size_t value)
 {
-    size_t any = 1 + varint_size(value) + value;
-    size_t pair = 1 + varint_size(key) + key + 1 + varint_size(any) + any;
-    return 1 + varint_size(pair) + pair;
+    size_t any = 1 + proto_varint_size(value) + value;
+    size_t pair = 1 + proto_varint_size(key) + key + 1 + proto_varint_size(any) + any;
+    return 1 + proto_varint_size(pair) + pair;
 }
 
 static bool sink_admits(struct sink *s)
@@ -88,25 +81,36 @@ static bool sink_admits(struct sink *s)
     return true;
 }
 
-static void put_string(struct sink *s, const char *key, struct text v)
+static void put_text(struct sink *s, const char *key, size_t key_len, struct text v)
 {
     if (!sink_admits(s))
         return;
     v.len = utf8_limited(v.p, v.len, s->characters);
     if (s->wire)
-        wire_key_string(s->wire, key, (const uint8_t *)v.p, v.len);
+        wire_key_string(s->wire, key, key_len, (const uint8_t *)v.p, v.len);
     else
-        s->room += attribute_size(strlen(key), utf8_ascii((const uint8_t *)v.p, v.len) ? v.len : 3 * v.len);
+        s->room += attribute_size(key_len, utf8_ascii((const uint8_t *)v.p, v.len) ? v.len : 3 * v.len);
 }
 
-static void put_int(struct sink *s, const char *key, int64_t v)
+static void put_number(struct sink *s, const char *key, size_t key_len, int64_t v)
 {
     if (!sink_admits(s))
         return;
     if (s->wire)
-        wire_key_int(s->wire, key, v);
+        wire_key_int(s->wire, key, key_len, v);
     else
-        s->room += attribute_size(strlen(key), 10);
+        s->room += attribute_size(key_len, 10);
+}
+
+/* Their keys are constants: so are their lengths. */
+static inline void put_string(struct sink *s, const char *key, struct text v)
+{
+    put_text(s, key, strlen(key), v);
+}
+
+static inline void put_int(struct sink *s, const char *key, int64_t v)
+{
+    put_number(s, key, strlen(key), v);
 }
 
 static struct text text_of(const char *s)
@@ -137,13 +141,11 @@ static struct text scheme_of(const struct config *config, const struct request *
     return text_of("http");      /* TLS is not parsed: what we can read came in clear */
 }
 
-static void put_server(struct sink *s, const struct config *config, const struct request *r,
-                       struct text authority, struct text scheme)
+static void find_server(struct http_facts *f, const struct config *config, const struct request *r)
 {
-    struct text host = {0}, from = {r->host, r->host_len};
-    int32_t port = -1;
-    if (authority.len)
-        from = authority; /* an absolute-form target overrides Host (RFC 9112, 3.2.2) */
+    struct text from = {r->host, r->host_len};
+    if (f->target.authority.len)
+        from = f->target.authority; /* an absolute-form target overrides Host (RFC 9112, 3.2.2) */
     struct text t;
     if (config->trust_forwarded) {
         if (forwarded_find((struct text){r->forwarded, r->forwarded_len}, "host", &t))
@@ -151,12 +153,10 @@ static void put_server(struct sink *s, const struct config *config, const struct
         else if ((t = list_first((struct text){r->x_forwarded_host, r->x_forwarded_host_len})).len)
             from = t;
     }
-    if (!address_split(from, &host, &port))
-        return;
-    put_string(s, "server.address", host);
-    if (port < 0)
-        port = scheme.len == 5 && memcmp(scheme.p, "https", 5) == 0 ? 443 : 80;
-    put_int(s, "server.port", port);
+    if (!address_split(from, &f->host, &f->port))
+        f->host.len = 0;
+    else if (f->port < 0)
+        f->port = f->scheme.len == 5 && memcmp(f->scheme.p, "https", 5) == 0 ? 443 : 80;
 }
 
 static struct text client_of(const struct config *config, const struct request *r, struct text peer)
@@ -196,23 +196,34 @@ static const char *code_text(unsigned status, char out[4])
     return out;
 }
 
-static void put_attributes(struct sink *s, const struct config *config, const struct request *r,
+static void find_facts(struct http_facts *f, const struct config *config, const struct request *r)
+{
+    f->target = http_target(r);
+    f->method_known = method_known(config, r);
+    f->scheme = scheme_of(config, r);
+    find_server(f, config, r);
+    f->peer = (struct text){f->peer_text, address_format(r->peer_family, r->peer, f->peer_text)};
+    f->socket_peer = f->peer.len != 0;
+    if (!f->socket_peer && r->peer_path_len)
+        f->peer = (struct text){r->peer_path, r->peer_path_len};
+    f->client = client_of(config, r, f->peer);
+}
+
+static void put_attributes(struct sink *s, const struct http_facts *f, const struct request *r,
                            const struct http_outcome *o)
 {
-    struct target target = http_target(r);
-    struct text scheme = scheme_of(config, r);
     unsigned status = atomic_load_explicit(&r->status, memory_order_relaxed);
     struct text method = {r->method, r->method_len};
-    if (method_known(config, r)) {
+    if (f->method_known) {
         put_string(s, "http.request.method", method);
     } else {
         put_string(s, "http.request.method", text_of("_OTHER"));
         put_string(s, "http.request.method_original", method);
     }
-    put_string(s, "url.path", target.path);
-    put_string(s, "url.scheme", scheme);
-    if (target.query.len)
-        put_string(s, "url.query", target.query);
+    put_string(s, "url.path", f->target.path);
+    put_string(s, "url.scheme", f->scheme);
+    if (f->target.query.len)
+        put_string(s, "url.query", f->target.query);
     char code[4];
     code_text(status % 1000, code);
     if (status)
@@ -222,28 +233,23 @@ static void put_attributes(struct sink *s, const struct config *config, const st
     else if (status >= 500)
         put_string(s, "error.type", (struct text){code, 3});
     put_string(s, "network.protocol.version", version_of(r));
-    put_server(s, config, r, target.authority, scheme);
-    char peer_text[ADDRESS_TEXT];
-    struct text peer = {peer_text, address_format(r->peer_family, r->peer, peer_text)};
-    bool socket_peer = peer.len != 0;
-    if (!socket_peer && r->peer_path_len)
-        peer = (struct text){r->peer_path, r->peer_path_len};
-    struct text client = client_of(config, r, peer);
-    if (client.len)
-        put_string(s, "client.address", client);
-    if (peer.len)
-        put_string(s, "network.peer.address", peer);
-    if (socket_peer)
+    if (f->host.len) {
+        put_string(s, "server.address", f->host);
+        put_int(s, "server.port", f->port);
+    }
+    if (f->client.len)
+        put_string(s, "client.address", f->client);
+    if (f->peer.len)
+        put_string(s, "network.peer.address", f->peer);
+    if (f->socket_peer)
         put_int(s, "network.peer.port", r->peer_port);
     if (r->user_agent_len)
         put_string(s, "user_agent.original", (struct text){r->user_agent, r->user_agent_len});
 }
 
-static void head_of(const struct config *config, const struct request *r, const struct http_outcome *o,
-                    struct span_head *h)
+static void head_of(bool known, const struct request *r, const struct http_outcome *o, struct span_head *h)
 {
     unsigned status = atomic_load_explicit(&r->status, memory_order_relaxed);
-    bool known = method_known(config, r);
     *h = (struct span_head){
         .ctx = r->context,
         .has_parent = r->has_parent,
@@ -264,7 +270,7 @@ static struct sink attributes_of(const struct http_span *s, struct wire *wire)
 {
     struct sink sink = {
         .wire = wire, .limit = s->config->attribute_count, .characters = s->config->attribute_length};
-    put_attributes(&sink, s->config, s->request, s->outcome);
+    put_attributes(&sink, &s->facts, s->request, s->outcome);
     return sink;
 }
 
@@ -274,7 +280,8 @@ void http_span_of(struct http_span *s, const struct config *config, const struct
     s->config = config;
     s->request = r;
     s->outcome = o;
-    head_of(config, r, o, &s->head);
+    find_facts(&s->facts, config, r);
+    head_of(s->facts.method_known, r, o, &s->head);
     struct sink measured = attributes_of(s, NULL);
     s->attributes = measured.count;
     s->head.dropped_attributes = measured.dropped;

@@ -22,12 +22,22 @@ struct http_outcome {
     const char *error_type; /* NULL: complete; else why not, or how its process died */
 };
 
-/* What is known of a span before there is room for it. It points into its request, which must not go before
- * it. */
+/* What a request's headers, target and peer come to. */
+struct http_facts {
+    struct target target;
+    struct text scheme, host, client, peer; /* empty: not known */
+    int32_t port;
+    bool method_known, socket_peer;
+    char peer_text[ADDRESS_TEXT];
+};
+
+/* What is known of a span before there is room for it. It points into its request and into itself: the one
+ * must not go before it, and it must not be copied. */
 struct http_span {
     const struct config *config;
     const struct request *request;
     const struct http_outcome *outcome;
+    struct http_facts facts;
     struct span_head head;
     uint32_t attributes; /* without those of head.dropped_attributes */
     size_t room;         /* an upper bound of the record's bytes */

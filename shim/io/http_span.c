@@ -238,11 +238,11 @@ static bool request_decide(struct connection *c, struct request *r)
     if (r->has_parent) {
         memcpy(r->context.trace_id, parent.trace_id, sizeof parent.trace_id);
         memcpy(r->parent_span_id, parent.span_id, sizeof parent.span_id);
+        new_span_id(r->context.span_id);
     } else {
-        new_trace_id(r->context.trace_id);
+        new_root_ids(r->context.trace_id, r->context.span_id);
     }
     bool sampled = !excluded(config, r) && sampler_decide(config, &parent, r->context.trace_id);
-    new_span_id(r->context.span_id);
     r->context.flags = (uint8_t)((r->has_parent ? parent.flags & TRACE_RANDOM : TRACE_RANDOM) |
                                  (sampled ? TRACE_SAMPLED : 0));
     r->context.valid = true;

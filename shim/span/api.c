@@ -90,8 +90,7 @@ static void api_rename(struct forkspan_span *s, const char *name)
 
 static void api_set(struct forkspan_span *s, const struct forkspan_attribute *a, size_t n)
 {
-    for (size_t i = 0; a && i < n; i++)
-        span_set(inner(s), inner_attributes(&a[i]));
+    span_set(inner(s), inner_attributes(a), n);
 }
 
 static void api_event(struct forkspan_span *s, const char *name, uint64_t unix_ns,

@@ -11,21 +11,21 @@
 
 enum { ATTRIBUTE_TAG = 0x4a, EVENT_TAG = 0x5a, LINK_TAG = 0x6a }; /* fields 9, 11 and 13 of Span */
 
-static void write_attribute(struct wire *w, const struct span_attribute *a)
+static void write_attribute(struct wire *w, const struct span_attribute *a, size_t key_len, uint32_t limit)
 {
     switch (a->type) {
     case SPAN_STRING:
-        wire_key_string(w, a->key, (const uint8_t *)a->value.string,
-                        utf8_limited(a->value.string, a->string_len, config_get()->attribute_length));
+        wire_key_string(w, a->key, key_len, (const uint8_t *)a->value.string,
+                        utf8_limited(a->value.string, a->string_len, limit));
         break;
     case SPAN_INT:
-        wire_key_int(w, a->key, a->value.integer);
+        wire_key_int(w, a->key, key_len, a->value.integer);
         break;
     case SPAN_DOUBLE:
-        wire_key_double(w, a->key, a->value.number);
+        wire_key_double(w, a->key, key_len, a->value.number);
         break;
     case SPAN_BOOL:
-        wire_key_bool(w, a->key, a->value.boolean);
+        wire_key_bool(w, a->key, key_len, a->value.boolean);
         break;
     }
 }
@@ -89,7 +89,7 @@ static void take_back(struct span_body *b, uint8_t *mark, uint32_t *dropped)
     ++*dropped;
 }
 
-static void set(struct span_body *b, const struct span_attribute *a)
+static void set(struct span_body *b, const struct span_attribute *a, const struct config *config)
 {
     size_t key_len = strlen(a->key);
     uint64_t bit = key_bit(a->key, key_len);
@@ -99,12 +99,12 @@ static void set(struct span_body *b, const struct span_attribute *a)
     }
     if (b->keys & bit && take_out(b, a->key, key_len))
         b->attributes--;
-    if (b->attributes >= config_get()->attribute_count) {
+    if (b->attributes >= config->attribute_count) {
         b->dropped++;
         return;
     }
     uint8_t *mark = b->wire.p;
-    write_attribute(&b->wire, a);
+    write_attribute(&b->wire, a, key_len, config->attribute_length);
     if (b->wire.over) {
         take_back(b, mark, &b->dropped);
         return;
@@ -113,33 +113,40 @@ static void set(struct span_body *b, const struct span_attribute *a)
     b->attributes++;
 }
 
-void span_set(struct span *s, const struct span_attribute *a)
+void span_set(struct span *s, const struct span_attribute *a, size_t n)
 {
-    if (!s || !is_one(a))
+    if (!s || !a)
         return;
     struct span_body *b = pool_enter(s);
-    if (!b) {
-        span_miss(s, MISSED_ATTRIBUTES);
-        return;
+    const struct config *config = config_get();
+    for (size_t i = 0; i < n; i++) {
+        if (!is_one(&a[i]))
+            continue;
+        if (!b)
+            span_miss(s, MISSED_ATTRIBUTES);
+        else if (b->recorded)
+            set(b, &a[i], config);
     }
-    if (b->recorded)
-        set(b, a);
-    pool_leave(b);
+    if (b)
+        pool_leave(b);
 }
 
 void span_set_string(struct span *s, const char *key, const char *value, size_t len)
 {
-    span_set(s, &(struct span_attribute){
-                    .key = key, .type = SPAN_STRING, .string_len = (uint32_t)len, .value.string = value});
+    span_set(s,
+             &(struct span_attribute){
+                 .key = key, .type = SPAN_STRING, .string_len = (uint32_t)len, .value.string = value},
+             1);
 }
 
 void span_set_int(struct span *s, const char *key, int64_t value)
 {
-    span_set(s, &(struct span_attribute){.key = key, .type = SPAN_INT, .value.integer = value});
+    span_set(s, &(struct span_attribute){.key = key, .type = SPAN_INT, .value.integer = value}, 1);
 }
 
 /* Attributes of an event or a link: no key twice, the last one counts. */
-static uint32_t write_attributes(struct wire *w, const struct span_attribute *a, size_t n, uint32_t limit)
+static uint32_t write_attributes(struct wire *w, const struct span_attribute *a, size_t n, uint32_t limit,
+                                 uint32_t length_limit)
 {
     uint32_t written = 0, dropped = 0;
     for (size_t i = 0; a && i < n && !w->over; i++) {
@@ -148,11 +155,12 @@ static uint32_t write_attributes(struct wire *w, const struct span_attribute *a,
             again = is_one(&a[j]) && strcmp(a[i].key, a[j].key) == 0;
         if (again)
             continue;
-        if (written == limit || !key_valid(a[i].key, strlen(a[i].key))) {
+        size_t key_len = strlen(a[i].key);
+        if (written == limit || !key_valid(a[i].key, key_len)) {
             dropped++;
             continue;
         }
-        write_attribute(w, &a[i]);
+        write_attribute(w, &a[i], key_len, length_limit);
         written++;
     }
     return dropped;
@@ -170,7 +178,8 @@ static void add_event(struct span_body *b, const char *name, uint64_t unix_ns, c
     wire_fixed64(&b->wire, 0x09, unix_ns ? unix_ns : span_now(b));                 /* time_unix_nano = 1 */
     wire_string(&b->wire, 0x12, (const uint8_t *)name, strnlen(name, SPAN_BYTES)); /* name = 2 */
     b->wire.key_tag = 0x1a;                                                        /* attributes = 3 */
-    uint32_t dropped = write_attributes(&b->wire, a, n, config->event_attribute_count);
+    uint32_t dropped =
+        write_attributes(&b->wire, a, n, config->event_attribute_count, config->attribute_length);
     b->wire.key_tag = 0;
     if (dropped)
         wire_uint(&b->wire, 0x20, dropped); /* dropped_attributes_count = 4 */
@@ -210,7 +219,8 @@ static void add_link(struct span_body *b, const struct span_context *to, const c
     if (tracestate_len)
         wire_string(&b->wire, 0x1a, (const uint8_t *)tracestate, tracestate_len); /* trace_state = 3 */
     b->wire.key_tag = 0x22;                                                       /* attributes = 4 */
-    uint32_t dropped = write_attributes(&b->wire, a, n, config->link_attribute_count);
+    uint32_t dropped =
+        write_attributes(&b->wire, a, n, config->link_attribute_count, config->attribute_length);
     b->wire.key_tag = 0;
     if (dropped)
         wire_uint(&b->wire, 0x28, dropped); /* dropped_attributes_count = 5 */

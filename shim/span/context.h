@@ -31,7 +31,7 @@ void traceparent_format(const struct span_context *ctx, char out[55]);
 
 /* New random ids, never all zero, never the same in two processes of a tree, whatever way they forked: the
  * generator's key lies on the generation page (fork/generation.h). Any thread, any handler. */
-void new_trace_id(uint8_t out[16]);
+void new_root_ids(uint8_t trace_id[16], uint8_t span_id[8]);
 void new_span_id(uint8_t out[8]);
 
 #endif

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "span/encode.h"
+#include "wire/proto.h"
 #include "wire/utf8.h"
 
 #include <string.h>
 
 enum { LENGTH_BYTES = 3 }; /* a length of up to 2 MiB, written padded so that nothing is moved afterwards */
-
-static size_t varint_size(uint64_t v)
-{
-    if (v < 0x80)
-        return 1;
-    return ((size_t)(63 - __builtin_clzll(v | 1)) * 9 + 73) / 64;
-}
 
 static bool room(struct wire *w, size_t n)
 {
@@ -28,7 +22,7 @@ static void put_varint(struct wire *w, uint64_t v)
     *w->p++ = (uint8_t)v;
 }
 
-/* Most keys and values have 4 to 16 bytes: two words that overlap are copied sooner than memcpy is called. */
+/* Most keys and values are short: parts that overlap are copied sooner than memcpy is called. */
 static inline void put_bytes(struct wire *w, const void *from, size_t n)
 {
     const uint8_t *p = from;
@@ -36,12 +30,20 @@ static inline void put_bytes(struct wire *w, const void *from, size_t n)
         uint64_t first, last;
         memcpy(&first, p, 8), memcpy(&last, p + n - 8, 8);
         memcpy(w->p, &first, 8), memcpy(w->p + n - 8, &last, 8);
+    } else if (n > 16 && n <= 32) {
+        struct {
+            uint64_t half[2];
+        } first, last;
+        memcpy(&first, p, 16), memcpy(&last, p + n - 16, 16);
+        memcpy(w->p, &first, 16), memcpy(w->p + n - 16, &last, 16);
     } else if (n >= 4 && n < 8) {
         uint32_t first, last;
         memcpy(&first, p, 4), memcpy(&last, p + n - 4, 4);
         memcpy(w->p, &first, 4), memcpy(w->p + n - 4, &last, 4);
-    } else {
+    } else if (n > 32) {
         memcpy(w->p, p, n);
+    } else if (n) {
+        w->p[0] = p[0], w->p[n / 2] = p[n / 2], w->p[n - 1] = p[n - 1];
     }
     w->p += n;
 }
@@ -155,11 +157,10 @@ void wire_close(struct wire *w, uint8_t *start)
 
 /* Opens a KeyValue with its key and the head of an AnyValue of value_size bytes; false without room.
  */
-static bool put_key(struct wire *w, const char *key, size_t value_size)
+static bool put_key(struct wire *w, const char *key, size_t key_len, size_t value_size)
 {
-    size_t key_len = strlen(key);
-    size_t value = 1 + varint_size(value_size) + value_size;
-    size_t pair = 1 + varint_size(key_len) + key_len + value;
+    size_t value = 1 + proto_varint_size(value_size) + value_size;
+    size_t pair = 1 + proto_varint_size(key_len) + key_len + value;
     if (!room(w, pair + 12))
         return false;
     *w->p++ = w->key_tag ? w->key_tag : 0x4a;
@@ -172,27 +173,27 @@ static bool put_key(struct wire *w, const char *key, size_t value_size)
     return true;
 }
 
-void wire_key_string(struct wire *w, const char *key, const uint8_t *value, size_t len)
+void wire_key_string(struct wire *w, const char *key, size_t key_len, const uint8_t *value, size_t len)
 {
     size_t size = utf8_size(value, len);
-    if (!put_key(w, key, 1 + varint_size(size) + size))
+    if (!put_key(w, key, key_len, 1 + proto_varint_size(size) + size))
         return;
     *w->p++ = 0x0a; /* string_value = 1: written also when empty */
     put_varint(w, size);
     put_utf8(w, value, len, size);
 }
 
-void wire_key_int(struct wire *w, const char *key, int64_t value)
+void wire_key_int(struct wire *w, const char *key, size_t key_len, int64_t value)
 {
-    if (!put_key(w, key, 1 + varint_size((uint64_t)value)))
+    if (!put_key(w, key, key_len, 1 + proto_varint_size((uint64_t)value)))
         return;
     *w->p++ = 0x18; /* int_value = 3 */
     put_varint(w, (uint64_t)value);
 }
 
-void wire_key_double(struct wire *w, const char *key, double value)
+void wire_key_double(struct wire *w, const char *key, size_t key_len, double value)
 {
-    if (!put_key(w, key, 9))
+    if (!put_key(w, key, key_len, 9))
         return;
     *w->p++ = 0x21; /* double_value = 4 */
     uint64_t bits;
@@ -200,9 +201,9 @@ void wire_key_double(struct wire *w, const char *key, double value)
     put_fixed64(w, bits);
 }
 
-void wire_key_bool(struct wire *w, const char *key, bool value)
+void wire_key_bool(struct wire *w, const char *key, size_t key_len, bool value)
 {
-    if (!put_key(w, key, 2))
+    if (!put_key(w, key, key_len, 2))
         return;
     *w->p++ = 0x10; /* bool_value = 2 */
     *w->p++ = value;
@@ -256,7 +257,7 @@ uint8_t *span_open(struct wire *w, const struct span_head *h)
         size_t message = h->status_message && h->status == 2 ? strlen(h->status_message) : 0;
         size_t size = message ? utf8_size((const uint8_t *)h->status_message, message) : 0;
         *w->p++ = 0x7a; /* status = 15 */
-        put_varint(w, 2 + (size ? 1 + varint_size(size) + size : 0));
+        put_varint(w, 2 + (size ? 1 + proto_varint_size(size) + size : 0));
         if (size) {
             *w->p++ = 0x12;
             put_varint(w, size);

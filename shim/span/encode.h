@@ -27,10 +27,12 @@ void wire_fixed32(struct wire *w, uint8_t tag, uint32_t v);
 uint8_t *wire_open(struct wire *w, uint8_t tag);
 void wire_close(struct wire *w, uint8_t *start);
 
-void wire_key_string(struct wire *w, const char *key, const uint8_t *value, size_t len);
-void wire_key_int(struct wire *w, const char *key, int64_t value);
-void wire_key_double(struct wire *w, const char *key, double value);
-void wire_key_bool(struct wire *w, const char *key, bool value);
+/* A KeyValue. */
+#define WIRE_KEY(literal) (literal), sizeof(literal) - 1
+void wire_key_string(struct wire *w, const char *key, size_t key_len, const uint8_t *value, size_t len);
+void wire_key_int(struct wire *w, const char *key, size_t key_len, int64_t value);
+void wire_key_double(struct wire *w, const char *key, size_t key_len, double value);
+void wire_key_bool(struct wire *w, const char *key, size_t key_len, bool value);
 /* An upper bound of the bytes of one string attribute. */
 static inline size_t wire_key_string_room(size_t key_len, size_t len)
 {

@@ -42,21 +42,27 @@ static uint64_t next_number(struct generation_page *page)
     return atomic_fetch_add_explicit(&page->id_counter, 1, memory_order_relaxed);
 }
 
-void new_trace_id(uint8_t out[16])
+static void span_id_of(struct generation_page *page, uint64_t n, uint8_t out[8])
+{
+    uint64_t id = mix(page->id_key[2] + n);
+    if (id == 0)
+        id = mix(page->id_key[2] + next_number(page));
+    memcpy(out, &id, 8);
+}
+
+void new_root_ids(uint8_t trace_id[16], uint8_t span_id[8])
 {
     struct generation_page *page = generation_page;
     uint64_t n = next_number(page);
     uint64_t high = mix(page->id_key[0] ^ mix(n)), low = mix(page->id_key[1] + n);
     low += low == 0;
-    memcpy(out, &high, 8);
-    memcpy(out + 8, &low, 8);
+    memcpy(trace_id, &high, 8);
+    memcpy(trace_id + 8, &low, 8);
+    span_id_of(page, n, span_id);
 }
 
 void new_span_id(uint8_t out[8])
 {
     struct generation_page *page = generation_page;
-    uint64_t n = next_number(page), id = mix(page->id_key[2] + n);
-    if (id == 0)
-        id = mix(page->id_key[2] + next_number(page));
-    memcpy(out, &id, 8);
+    span_id_of(page, next_number(page), out);
 }

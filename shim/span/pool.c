@@ -61,8 +61,11 @@ struct span_body *pool_take(struct span **handle)
     struct span_body *b = p ? free_place(p) : NULL;
     if (!b)
         return NULL;
-    uint64_t number = (atomic_load(&b->use) >> STATE_BITS) + 1;
-    atomic_store(&b->use, use_word(number, BUSY));
+    uint64_t number = (atomic_load_explicit(&b->use, memory_order_relaxed) >> STATE_BITS) + 1;
+    /* The fence pairs with the one in span_get_context: who reads what this span writes into its place by an
+     * old handle finds the new number afterwards. */
+    atomic_store_explicit(&b->use, use_word(number, BUSY), memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
     *handle = (struct span *)(uintptr_t)(number << SPAN_POOL_BITS | (uint64_t)(b - p));
     return b;
 }
@@ -70,10 +73,11 @@ struct span_body *pool_take(struct span **handle)
 static void give_back(struct span_body *b)
 {
     uint32_t index = (uint32_t)(b - atomic_load(&pool)) + 1;
-    atomic_store(&b->use, use_word(atomic_load(&b->use) >> STATE_BITS, FREE));
+    uint64_t number = atomic_load_explicit(&b->use, memory_order_relaxed) >> STATE_BITS;
+    atomic_store_explicit(&b->use, use_word(number, FREE), memory_order_release);
     uint64_t first = atomic_load(&free_list), next;
     do {
-        atomic_store(&b->next, (uint32_t)first);
+        atomic_store_explicit(&b->next, (uint32_t)first, memory_order_relaxed);
         next = ((first >> 32) + 1) << 32 | index;
     } while (!atomic_compare_exchange_weak(&free_list, &first, next));
 }

@@ -42,12 +42,12 @@ static bool give_context(struct span_body *b, const struct span_start *how)
         b->head.has_parent = true;
         b->head.parent_remote = parent->remote;
         b->head.ctx.flags = parent->flags & TRACE_RANDOM;
+        new_span_id(b->head.ctx.span_id);
     } else {
-        new_trace_id(b->head.ctx.trace_id);
+        new_root_ids(b->head.ctx.trace_id, b->head.ctx.span_id);
         b->head.ctx.flags = TRACE_RANDOM;
     }
     bool sampled = sampler_decide(config_get(), parent, b->head.ctx.trace_id);
-    new_span_id(b->head.ctx.span_id);
     b->head.ctx.valid = true;
     return sampled;
 }

@@ -45,8 +45,8 @@ struct span *span_start_with(const struct span_start *how);
 struct span *span_start(const char *name, enum span_kind kind, const struct span_context *parent);
 
 void span_rename(struct span *s, const char *name);
-/* One with a key that is there takes its place (OpenTelemetry API, Set Attributes). */
-void span_set(struct span *s, const struct span_attribute *a);
+/* n of them. One with a key that is there takes its place (OpenTelemetry API, Set Attributes). */
+void span_set(struct span *s, const struct span_attribute *a, size_t n);
 void span_set_string(struct span *s, const char *key, const char *value, size_t len);
 void span_set_int(struct span *s, const char *key, int64_t value);
 void span_add_event(struct span *s, const char *name, uint64_t unix_ns, const struct span_attribute *a,

@@ -17,8 +17,13 @@ struct proto_field {
     size_t len;
 };
 
+/* One byte is what most keys and lengths have. */
 static inline bool proto_varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
 {
+    if (__builtin_expect(*p < end && **p < 0x80, 1)) {
+        *out = *(*p)++;
+        return true;
+    }
     *out = 0;
     for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
         uint8_t b = *(*p)++;
@@ -27,6 +32,14 @@ static inline bool proto_varint(const uint8_t **p, const uint8_t *end, uint64_t 
             return true;
     }
     return false;
+}
+
+/* How many bytes it takes. */
+static inline size_t proto_varint_size(uint64_t v)
+{
+    if (v < 0x80)
+        return 1;
+    return ((size_t)(63 - __builtin_clzll(v | 1)) * 9 + 73) / 64;
 }
 
 /* The field at *p, which moves behind it; false where there is none. Groups are none (proto3 has none). */

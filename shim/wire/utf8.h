@@ -27,15 +27,24 @@ static inline size_t utf8_sequence(const uint8_t *s, const uint8_t *end)
     return n;
 }
 
+/* Most texts here are short: two words that overlap take the place of a loop over the last bytes. */
 static inline bool utf8_ascii(const uint8_t *s, size_t len)
 {
     uint64_t bits = 0, word;
-    for (; len >= 8; s += 8, len -= 8) {
-        memcpy(&word, s, 8);
-        bits |= word;
+    if (len >= 8) {
+        const uint8_t *last = s + len - 8;
+        memcpy(&bits, last, 8);
+        for (; s < last; s += 8) {
+            memcpy(&word, s, 8);
+            bits |= word;
+        }
+    } else if (len >= 4) {
+        uint32_t first, last;
+        memcpy(&first, s, 4), memcpy(&last, s + len - 4, 4);
+        bits = first | last;
+    } else if (len) {
+        bits = (uint64_t)(s[0] | s[len / 2] | s[len - 1]);
     }
-    while (len--)
-        bits |= *s++;
     return (bits & UINT64_C(0x8080808080808080)) == 0;
 }
 

@@ -64,8 +64,8 @@ static size_t make_span(uint8_t *out, size_t room, unsigned n, const char *text,
     memcpy(h.ctx.span_id + 4, &n, sizeof n);
     h.ctx.flags = 3;
     uint8_t *start = span_open(&w, &h);
-    wire_key_string(&w, "text", (const uint8_t *)text, len);
-    wire_key_int(&w, "n", (int64_t)n);
+    wire_key_string(&w, WIRE_KEY("text"), (const uint8_t *)text, len);
+    wire_key_int(&w, WIRE_KEY("n"), (int64_t)n);
     return span_close(&w, start);
 }
 
@@ -96,7 +96,7 @@ int main(int argc, char **argv)
     static uint8_t resource[8192];
     struct wire r = {.p = resource, .end = resource + sizeof resource};
     r.key_tag = 0x0a;
-    wire_key_string(&r, "service.name", (const uint8_t *)"send", 4);
+    wire_key_string(&r, WIRE_KEY("service.name"), (const uint8_t *)"send", 4);
     size_t room = (size_t)spans * (3 * size + 512);
     uint8_t *bytes = malloc(room);
     char *text = malloc(size + 1);

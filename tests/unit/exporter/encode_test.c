@@ -54,12 +54,12 @@ static size_t spans(uint8_t *out, size_t room, unsigned n)
                               .parent_span_id = {0xee, 2},
                               .status = 2};
         uint8_t *start = span_open(&w, &h);
-        wire_key_string(&w, "empty", (const uint8_t *)"", 0);
-        wire_key_int(&w, "zero", 0);
-        wire_key_bool(&w, "no", false);
-        wire_key_int(&w, "large", INT64_MAX);
-        wire_key_double(&w, "half", 0.5);
-        wire_key_string(&w, "odd", (const uint8_t *)"a\"\\\n\xff\xc3\xa4", 7);
+        wire_key_string(&w, WIRE_KEY("empty"), (const uint8_t *)"", 0);
+        wire_key_int(&w, WIRE_KEY("zero"), 0);
+        wire_key_bool(&w, WIRE_KEY("no"), false);
+        wire_key_int(&w, WIRE_KEY("large"), INT64_MAX);
+        wire_key_double(&w, WIRE_KEY("half"), 0.5);
+        wire_key_string(&w, WIRE_KEY("odd"), (const uint8_t *)"a\"\\\n\xff\xc3\xa4", 7);
         span_close(&w, start);
     }
     cr_assert_not(w.over);
