@@ -133,18 +133,39 @@ static uint8_t field_of(const uint8_t *name, size_t len)
     return HTTP1_FIELD_OTHER;
 }
 
+/* Eight bytes at a time, up to the word that holds an end. */
+static const uint64_t each = UINT64_C(0x0101010101010101), tops = UINT64_C(0x8080808080808080);
+
+static uint64_t has_byte(uint64_t word, uint8_t c)
+{
+    word ^= each * c;
+    return (word - each) & ~word & tops;
+}
+
 /* How many bytes at s a request target may go on with. */
 static size_t target_length(const uint8_t *s, size_t len)
 {
-    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones * 0x80;
     size_t n = 0;
     for (; n + 8 <= len; n += 8) {
-        uint64_t word = word_at(s + n), no_del = word ^ ones * 0x7f;
-        /* a byte up to a blank, or a DEL, in it? */
-        if ((((word - ones * 0x21) & ~word) | ((no_del - ones) & ~no_del)) & tops)
+        uint64_t word = word_at(s + n), up_to_blank = (word - each * 0x21) & ~word & tops;
+        if (up_to_blank | has_byte(word, 0x7f))
             break;
     }
     while (n < len && s[n] > ' ' && s[n] != 0x7f)
+        n++;
+    return n;
+}
+
+/* How many bytes at s come before a CR or an LF. Looks no further: a value may be megabytes of CR. */
+static size_t line_length(const uint8_t *s, size_t len)
+{
+    size_t n = 0;
+    for (; n + 8 <= len; n += 8) {
+        uint64_t word = word_at(s + n);
+        if (has_byte(word, '\r') | has_byte(word, '\n'))
+            break;
+    }
+    while (n < len && s[n] != '\r' && s[n] != '\n')
         n++;
     return n;
 }
@@ -387,20 +408,16 @@ static bool step_without_input(struct http1 *p, struct http1_slice *in, enum htt
 /* Takes the bytes of a value up to its line's end; true: `out` is an event. */
 static bool value_bytes(struct http1 *p, struct http1_slice *in, struct http1_slice *out, bool *bad)
 {
-    const uint8_t *lf = memchr(in->p, '\n', in->len);
-    size_t n = lf ? (size_t)(lf - in->p) : in->len;
-    const uint8_t *cr = memchr(in->p, '\r', n);
-    n = cr ? (size_t)(cr - in->p) : n;
-    struct http1_slice piece = {in->p, n};
-    take(in, n);
+    struct http1_slice piece = {in->p, line_length(in->p, in->len)};
+    take(in, piece.len);
     if (in->len) {
-        bool whole = in->len > 1 && in->p[1] == '\n';
-        p->state = *in->p == '\r' && !whole ? VALUE_CR : LINE_START;
-        take(in, *in->p == '\r' && whole ? 2 : 1);
+        size_t end = *in->p == '\r' && in->len > 1 && in->p[1] == '\n' ? 2 : 1;
+        p->state = in->p[end - 1] == '\n' ? LINE_START : VALUE_CR;
+        take(in, end);
     }
     if (!is_framing(p)) {
         *out = piece;
-        return n != 0;
+        return piece.len != 0;
     }
     *bad = !framing_value(p, piece.p, piece.len);
     return false;

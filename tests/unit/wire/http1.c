@@ -317,6 +317,30 @@ Test(http1, doubts_do_not_hang_on_where_it_is_cut)
     }
 }
 
+/* Whoever looks behind each of these ends for the next takes the square of their number: minutes. */
+Test(http1, value_of_ends, .timeout = 20)
+{
+    enum { MANY = 1 << 22 };
+    static const char *const ends[] = {"\r", "\nHost:", "\n a"};
+    char *big = malloc(MANY);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t n = strlen(ends[i]), len = MANY / n * n;
+        for (size_t at = 0; at < len; at += n)
+            memcpy(big + at, ends[i], n);
+        struct http1 p;
+        http1_init_request(&p);
+        static const char begin[] = "GET / HTTP/1.1\r\nHost:";
+        struct http1_slice in = {(const uint8_t *)begin, sizeof begin - 1}, out;
+        while (http1_next(&p, &in, &out) != HTTP1_NEED_MORE)
+            continue;
+        in = (struct http1_slice){(const uint8_t *)big, len};
+        while (http1_next(&p, &in, &out) != HTTP1_NEED_MORE)
+            cr_assert_not(http1_final(&p));
+        cr_assert(http1_odd(&p) || i == 1);
+    }
+    free(big);
+}
+
 Test(http1, head_of_a_mebibyte)
 {
     enum { BIG = 1 << 20 };
