@@ -3,37 +3,22 @@
  */
 #include "exporter_internal.h"
 #include "otlp.pb-c.h"
+#include "wire/proto.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { PIECE = 256 * 1024 }; /* copied between two rest points: far below 1 ms */
 
-static size_t varint_size(uint64_t v)
-{
-    size_t n = 1;
-    while (v >>= 7)
-        n++;
-    return n;
-}
-
-static uint8_t *put_varint(uint8_t *p, uint64_t v)
-{
-    for (; v >= 0x80; v >>= 7)
-        *p++ = (uint8_t)(v | 0x80);
-    *p++ = (uint8_t)v;
-    return p;
-}
-
 static uint8_t *put_head(uint8_t *p, uint8_t tag, size_t len)
 {
     *p++ = tag;
-    return put_varint(p, len);
+    return proto_put_varint(p, len);
 }
 
 static size_t field_size(size_t len)
 {
-    return 1 + varint_size(len) + len;
+    return 1 + proto_varint_size(len) + len;
 }
 
 void exporter_copy(struct exporter *e, uint8_t *to, const uint8_t *from, size_t len)

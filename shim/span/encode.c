@@ -17,9 +17,7 @@ static bool room(struct wire *w, size_t n)
 
 static void put_varint(struct wire *w, uint64_t v)
 {
-    for (; v >= 0x80; v >>= 7)
-        *w->p++ = (uint8_t)(v | 0x80);
-    *w->p++ = (uint8_t)v;
+    w->p = proto_put_varint(w->p, v);
 }
 
 /* Most keys and values are short: parts that overlap are copied sooner than memcpy is called. */

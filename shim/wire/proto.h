@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * proto.h - reading protobuf's wire form, a field at a time. Nothing is trusted; nothing is read twice.
+ * proto.h - protobuf's wire form: reading it a field at a time, where nothing is trusted and nothing is read
+ * twice, and writing its numbers.
  */
 #ifndef FORKSPAN_WIRE_PROTO_H
 #define FORKSPAN_WIRE_PROTO_H
@@ -40,6 +41,15 @@ static inline size_t proto_varint_size(uint64_t v)
     if (v < 0x80)
         return 1;
     return ((size_t)(63 - __builtin_clzll(v | 1)) * 9 + 73) / 64;
+}
+
+/* Writes it to p, where there is room for it (10 bytes at most); returns its end. */
+static inline uint8_t *proto_put_varint(uint8_t *p, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *p++ = (uint8_t)(v | 0x80);
+    *p++ = (uint8_t)v;
+    return p;
 }
 
 /* The field at *p, which moves behind it; false where there is none. Groups are none (proto3 has none). */
