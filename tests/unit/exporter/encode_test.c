@@ -4,6 +4,8 @@
 #include "exporter_internal.h"
 #include "otlp.pb-c.h"
 #include "span/encode.h"
+#include "wire/otlp.h"
+#include "wire/utf8.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -103,6 +105,60 @@ Test(encode, the_envelope_is_a_request)
     cr_assert_eq(s->attributes[2]->value->value_case, OTLP__ANY_VALUE__VALUE_BOOL_VALUE);
     cr_assert_str_eq(s->attributes[5]->value->string_value, "a\"\\\n\xef\xbf\xbd\xc3\xa4");
     otlp__traces_data__free_unpacked(d, NULL);
+}
+
+static bool sound(const Otlp__ScopeSpans *ss)
+{
+    if (!ss || ss->n_spans != 1 || ss->spans[0]->trace_id.len != 16 || ss->spans[0]->span_id.len != 8)
+        return false;
+    for (size_t i = 0; i < ss->spans[0]->n_attributes; i++) {
+        const Otlp__KeyValue *a = ss->spans[0]->attributes[i];
+        if (!utf8_valid((const uint8_t *)a->key, strlen(a->key)))
+            return false;
+        if (a->value && a->value->value_case == OTLP__ANY_VALUE__VALUE_STRING_VALUE &&
+            !utf8_valid((const uint8_t *)a->value->string_value, strlen(a->value->string_value)))
+            return false;
+    }
+    return true;
+}
+
+/* Whether the consumer lets it pass; then the reference must read it, too. */
+static bool passes(const uint8_t *bytes, size_t len, size_t at)
+{
+    if (!otlp_span_record(bytes, len))
+        return false;
+    Otlp__ScopeSpans *ss = otlp__scope_spans__unpack(NULL, len, bytes);
+    cr_assert(sound(ss), "changed at byte %zu", at);
+    otlp__scope_spans__free_unpacked(ss, NULL);
+    return true;
+}
+
+/* Any process of the tree can write into a ring. */
+Test(encode, what_the_consumer_lets_pass_the_reference_can_read)
+{
+    uint8_t bytes[1024];
+    size_t len = spans(bytes, sizeof bytes, 1), passed = 0, refused = 0;
+    cr_assert(passes(bytes, len, 0));
+    for (size_t at = 0; at < len; at++) {
+        uint8_t was = bytes[at];
+        for (unsigned value = 0; value < 256; value++) {
+            bytes[at] = (uint8_t)value;
+            bool pass = passes(bytes, len, at);
+            passed += pass, refused += !pass;
+        }
+        bytes[at] = was;
+        /* A length and the one within it, both wrong by as much. */
+        for (int by = -9; by < 10 && at + 2 < len; by++) {
+            uint8_t inner = bytes[at + 2];
+            bytes[at] = (uint8_t)(was + by), bytes[at + 2] = (uint8_t)(inner + by);
+            passes(bytes, len, at);
+            bytes[at] = was, bytes[at + 2] = inner;
+        }
+    }
+    for (size_t cut = 0; cut < len; cut++)
+        cr_assert_not(otlp_span_record(bytes, cut));
+    cr_assert_gt(passed, len);
+    cr_assert_gt(refused, len);
 }
 
 /* edge case 24 */
