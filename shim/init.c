@@ -35,8 +35,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
         errno = keep;
 }
 
-/* OTEL_LOG_LEVEL=debug: what this process has seen. Said when its batch thread is quiet: whoever says it has
- * no batch under way that somebody else may have to send again. */
+/* OTEL_LOG_LEVEL=debug: what this process has seen. Said after process_exit: whoever says it, and did not say
+ * there that it leaves in the middle of a batch, has none under way that another may have to send again. */
 static void tell(void)
 {
     unsigned long long started = process_counted(COUNT_STARTED), unsure = process_counted(COUNT_UNSURE);

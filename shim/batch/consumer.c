@@ -131,8 +131,9 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
     uint32_t before = atomic_exchange(&s->sender, (uint32_t)getpid());
     if (atomic_exchange(&s->sending, sealed->to) == sealed->to) {
         count(s, COUNT_RESENT, 1);
-        log_debug("%u spans of process %u are sent again: process %u began to and had no answer", b.spans,
-                  (unsigned)(atomic_load(&s->state) >> 32), before);
+        log_debug(
+            "%u spans of process %u are sent again: process %u began to and had no answer (records from %u)",
+            b.spans, (unsigned)(atomic_load(&s->state) >> 32), before, at_number(sealed->from));
     }
     struct export_outcome out = {0};
     c->ops->send(c->exporter, &batch, deadline_ns, &out);

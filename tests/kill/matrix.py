@@ -13,7 +13,6 @@ import http.client
 import os
 import pathlib
 import random
-import re
 import signal
 import socket
 import subprocess
