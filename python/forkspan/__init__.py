@@ -11,13 +11,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from . import _library
 from ._encode import Encoder
+from ._propagator import ForkspanPropagator
 
 try:
     from ._native import span as _span  # the same in C
 except ImportError:
     from ._encode import span as _span
 
-__all__ = ["ForkspanSpanExporter", "ForkspanSpanProcessor", "preloaded"]
+__all__ = ["ForkspanPropagator", "ForkspanSpanExporter", "ForkspanSpanProcessor", "preloaded"]
 
 _log = logging.getLogger(__name__)
 _warned = False

@@ -15,11 +15,30 @@ python_hooks() {
         "Debian's uWSGI:/usr/bin/uwsgi --plugin python3"
 }
 
+# old_python: prints a Python 3.8 that runs, for the SDK from before it looked after forks; nothing if there is none
+old_python() {
+    local candidate
+    for candidate in "$(command -v python3.8)" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.8.*/bin/python3.8; do
+        if "$candidate" -c 'import venv' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+
 # The SDK built in the master, without hooks. In the long mode each way to fail is tried without forkspan, too.
 python_sdk() {
     have_product "the SDK in a master" && servers_python && sdk_python && the_collector || return 0
-    local size=(--requests 400)
-    if [[ $long ]]; then size=(--requests 6000 --controls 10); fi
+    local size=(--requests 400) old venv
+    if [[ $long ]]; then size=(--requests 10000 --controls 10 --kept "$long_kept/python_sdk.runs"); fi
+    old=$(old_python)
+    if [[ $old ]]; then
+        if venv=$(test_python tests/python/old-sdk-requirements.txt "$old"); then
+            size+=(--old-gunicorn "$(dirname "$venv")/gunicorn")
+        else
+            not_ok "the Python packages of tests/python/old-sdk-requirements.txt install" "$log/venv"
+        fi
+    fi
     tap "python sdk" "$sdk" tests/python/sdk.py --collector "$otelcol" --forkspan "$command" "${size[@]}" \
         --gunicorn "$(dirname "$sdk")/gunicorn" "uWSGI 2.0.31:$(dirname "$python")/uwsgi -H $(dirname "$(dirname "$sdk")")" \
         "Debian's uWSGI:/usr/bin/uwsgi --plugin python3 -H $(dirname "$(dirname "$sdk")")"

@@ -11,16 +11,15 @@ import logging
 import os
 import pathlib
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent / "servers"), str(HERE.parent / "export")]
 
+import package_wheel  # noqa: E402
 from harness import Gunicorn, Tap, clean_environment, until, workspace  # noqa: E402
 from sink import Sink, values  # noqa: E402
 
@@ -212,10 +211,7 @@ def main():
     options = parser.parse_args()
     tap = Tap()
     with tempfile.TemporaryDirectory() as site:
-        source = os.path.join(site, "source")  # a build writes beside it
-        shutil.copytree(ROOT / "python", source, ignore=shutil.ignore_patterns("build", "*.egg-info"))
-        built = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--target", site,
-                                source], capture_output=True, text=True, env=clean_environment())
+        built = package_wheel.install(site)
         tap.check(built.returncode == 0, "the wheel builds and installs", built.stderr[-2000:])
         sys.path.insert(0, site)
         print(f"# seed {options.seed}")
