@@ -8,11 +8,32 @@ python_package() {
         --spans "$([[ $long ]] && echo 20000 || echo 400)" --requests "$([[ $long ]] && echo 5000 || echo 300)"
 }
 
+# other_pythons: prints the folders of the oldest and the newest of this machine's Pythons, besides Debian's, that have a
+# library and are of a version that is supported; the long mode takes all of them
+other_pythons() {
+    compgen -G "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.*/lib/libpython3.[0-9]*.so" | grep -E '/versions/3\.([89]|[1-9][0-9])\.' | sort -V |
+        if [[ $long ]]; then cat; else sed -n '1p; $p'; fi | sed 's|/lib/[^/]*$||'
+}
+
 python_hooks() {
+    local home version host pythons
     have_product "Python's fork hooks" && servers_python || return 0
     tap "python hooks" "$python" tests/python/uwsgi_hooks.py --preload "$preload" --boots "$([[ $long ]] && echo 2000 || echo 200)" \
         --gunicorn "$(dirname "$python")/gunicorn" "uWSGI 2.0.31:$(dirname "$python")/uwsgi" \
         "Debian's uWSGI:/usr/bin/uwsgi --plugin python3"
+    # meson's test has Debian's own.
+    mapfile -t pythons < <(other_pythons)
+    ((${#pythons[@]})) || skip "Python's fork hooks in other versions" "no other Python with a library here"
+    for home in "${pythons[@]}"; do
+        version=$(basename "$home") host=$log/host
+        # shellcheck disable=SC2046
+        if gcc -rdynamic -Iinclude -o "$host" tests/python/embed.c $("$home/bin/python3-config" --includes) -L"$home/lib" \
+            -Wl,-rpath,"$home/lib" "-lpython${version%.*}" -lpthread -ldl >"$log/embed" 2>&1; then
+            tap "python hooks, $version" /usr/bin/python3 tests/python/embed.py "$host" "$PWD/$preload" "$home"
+        else
+            not_ok "a host of Python $version builds" "$log/embed"
+        fi
+    done
 }
 
 # old_python: prints a Python 3.8 that runs, for the SDK from before it looked after forks; nothing if there is none
