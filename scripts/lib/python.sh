@@ -36,6 +36,39 @@ python_hooks() {
     done
 }
 
+# cpython_suite: prints where the tests of Debian's own Python are, unpacked beside what its library has of them
+cpython_suite() {
+    local version folder
+    version=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    folder=$cache/cpython-tests-$(dpkg-query -W -f '${Version}' "libpython$version-stdlib") || return 1
+    if [[ ! -e $folder/complete ]]; then
+        rm -rf "$folder"
+        mkdir -p "$folder/deb"
+        (cd "$folder/deb" && { apt-get -q download "libpython$version-testsuite" ||
+            { apt-get -q update && apt-get -q download "libpython$version-testsuite"; }; }) >"$log/suite" 2>&1 || return 1
+        cp -r "/usr/lib/python$version/test" "$folder/"
+        dpkg -x "$folder"/deb/*.deb "$folder/deb" && cp -rn "$folder/deb/usr/lib/python$version/test" "$folder/" || return 1
+        rm -r "$folder/deb"
+        touch "$folder/complete"
+    fi
+    echo "$folder"
+}
+
+# In the long mode also of the newest Python that has its own tests with it.
+python_itself() {
+    local suite newest
+    have_product "CPython's own tests" || return 0
+    if ! suite=$(cpython_suite); then
+        skip "CPython's own tests" "the package of Debian's libpython testsuite can not be had: $(tail -n 1 "$log/suite")"
+        return 0
+    fi
+    tap "CPython's own tests" /usr/bin/python3 tests/python/cpython.py --preload "$preload" --python /usr/bin/python3 --suite "$suite" ${long:+--long}
+    newest=$(other_pythons | tail -n 1)
+    if [[ $long && -e $newest/bin/python3 ]]; then
+        tap "CPython's own tests" /usr/bin/python3 tests/python/cpython.py --preload "$preload" --python "$newest/bin/python3" --long
+    fi
+}
+
 # old_python: prints a Python 3.8 that runs, for the SDK from before it looked after forks; nothing if there is none
 old_python() {
     local candidate
