@@ -68,6 +68,7 @@ class ForkspanSpanProcessor(_Handed, SpanProcessor):
 
     def __init__(self):
         self._encoder = Encoder(_span)
+        _library.prepare()
         if not preloaded():
             exporter = _otlp()
             self._instead = BatchSpanProcessor(exporter) if exporter else SpanProcessor()
@@ -92,6 +93,7 @@ class ForkspanSpanExporter(_Handed, SpanExporter):
 
     def __init__(self):
         self._encoder = Encoder(_span)
+        _library.prepare()
         self._instead = None if preloaded() else _otlp()
 
     def export(self, spans):

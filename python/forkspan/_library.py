@@ -49,5 +49,10 @@ def current():
     return context if api is not None and _current(context) else None
 
 
+def prepare():
+    """Makes the memory that processes forked from now on share: what a child ends outlives it."""
+    flush(0)
+
+
 def flush(timeout_millis):
     return api is None or _flush(max(0, min(int(timeout_millis), 2**32 - 1)))

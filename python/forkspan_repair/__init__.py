@@ -112,6 +112,7 @@ def _repair_exporter(module, transport):
         _endpoints[self] = _asked_for(init, self, args, kwargs)
         init(self, *args, **kwargs)
         if _ours(self) and library().enabled():
+            library().prepare()
             say(f"the batches of OTLPSpanExporter ({transport}) are sent by forkspan")
         elif transport == "gRPC":
             say("an OTLPSpanExporter over gRPC sends to another collector than forkspan: a channel made before a fork can "

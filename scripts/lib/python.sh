@@ -5,7 +5,7 @@
 python_package() {
     have_product "the Python package" && servers_python || return 0
     tap "python package" "$python" tests/python/package.py --forkspan "$command" --preload "$preload" \
-        --spans "$([[ $long ]] && echo 20000 || echo 400)" --requests "$([[ $long ]] && echo 5000 || echo 300)"
+        --spans "$([[ $long ]] && echo 20000 || echo 400)" --requests "$([[ $long ]] && echo 5000 || echo 300)" --controls "$([[ $long ]] && echo 10 || echo 1)"
 }
 
 # other_pythons: prints the folders of the oldest and the newest of this machine's Pythons, besides Debian's, that have a
