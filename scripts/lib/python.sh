@@ -83,8 +83,8 @@ old_python() {
 # The SDK built in the master, without hooks. In the long mode each way to fail is tried without forkspan, too.
 python_sdk() {
     have_product "the SDK in a master" && servers_python && sdk_python && the_collector || return 0
-    local size=(--requests 400) old venv
-    if [[ $long ]]; then size=(--requests 10000 --controls 10 --kept "$long_kept/python_sdk.runs"); fi
+    local size=(--requests 400 --parallel 3) old venv
+    if [[ $long ]]; then size=(--requests 10000 --controls 10 --parallel 3 --kept "$long_kept/python_sdk.runs"); fi
     old=$(old_python)
     if [[ $old ]]; then
         if venv=$(test_python tests/python/old-sdk-requirements.txt "$old"); then

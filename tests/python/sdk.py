@@ -3,7 +3,7 @@
 Each span that the SDK makes for a request arrives once and is a child of that request's span, whether or not the client
 sent a traceparent; no stop waits for it; each worker is an instance of its own.
 
-    sdk.py --collector OTELCOL --forkspan FORKSPAN --requests N [--controls N] [--kept FILE] [--seconds N]
+    sdk.py --collector OTELCOL --forkspan FORKSPAN --requests N [--controls N] [--parallel N] [--kept FILE] [--seconds N]
            --gunicorn CMD [--old-gunicorn CMD] NAME:UWSGI-CMD...
 
 With --controls each cell runs that often without forkspan, too: it must fail as its comment says. --kept: runs that are
@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -239,7 +240,7 @@ class Kept:
     """Results by name, one a line of a file."""
 
     def __init__(self, path, seconds):
-        self.path, self.found, self.until = path, {}, time.monotonic() + seconds
+        self.path, self.found, self.until, self.lock = path, {}, time.monotonic() + seconds, threading.Lock()
         if path and os.path.exists(path):
             with open(path, encoding="utf-8") as lines:
                 self.found.update(json.loads(line) for line in lines)
@@ -248,27 +249,34 @@ class Kept:
         if name not in self.found:
             if time.monotonic() > self.until:
                 raise TimeoutError(f"to be continued at: {name}")
-            self.found[name] = make()
-            if self.path and worth(self.found[name]):
-                with open(self.path, "a", encoding="utf-8") as lines:
-                    lines.write(json.dumps([name, self.found[name]]) + "\n")
+            result = make()
+            with self.lock:
+                self.found[name] = result
+                if self.path and worth(result):
+                    with open(self.path, "a", encoding="utf-8") as lines:
+                        lines.write(json.dumps([name, result]) + "\n")
         return self.found[name]
 
 
-def check(tap, cell, name, commands, args, site, kept):
-    requests = min(args.requests, cell.requests)
-    stop_s = kept.get(f"{name}: a stop without SDK", lambda: plain_stop(cell, commands, args.collector, site))
-    faults, why = kept.get(f"{name}: {requests} requests", lambda: one(cell, commands, args.collector, args.forkspan, requests, site, stop_s),
-                           lambda result: not result[0])
-    tap.check(not faults, f"{name}: {requests} requests, each SDK span once, below its request's", f"{faults}\n{why}")
-    if not cell.fails or cell.of not in name:
-        return
-    fewer = min(cell.requests, CONTROL_REQUESTS if "ledger" in cell.fails else 200)
-    times = collections.Counter()
-    for n in range(args.controls):
-        times.update(kept.get(f"{name}: control {n}", lambda: one(cell, commands, args.collector, None, fewer, site, stop_s))[0])
-    if args.controls:
-        tap.check(set(cell.fails.split()) & set(times), f"{name}: the control, {fewer} requests without forkspan, fails: of {args.controls} runs {dict(times)}")
+def check(cell, version, command, args, site, kept):
+    """[(good, what, why)]"""
+    name, commands = f"{cell.name}{', ' + version if version else ''}", {cell.server: command}
+    requests, done = min(args.requests, cell.requests), []
+    try:
+        stop_s = kept.get(f"{cell.server} {version} {' '.join(cell.options)}: a stop without SDK", lambda: plain_stop(cell, commands, args.collector, site))
+        faults, why = kept.get(f"{name}: {requests} requests", lambda: one(cell, commands, args.collector, args.forkspan, requests, site, stop_s),
+                               lambda result: not result[0])
+        done.append((not faults, f"{name}: {requests} requests, each SDK span once, below its request's", f"{faults}\n{why}"))
+        if args.controls and cell.fails and cell.of in name:
+            fewer = min(cell.requests, CONTROL_REQUESTS if "ledger" in cell.fails else 200)
+            times = collections.Counter()
+            for n in range(args.controls):
+                times.update(kept.get(f"{name}: control {n}", lambda: one(cell, commands, args.collector, None, fewer, site, stop_s))[0])
+            done.append((set(cell.fails.split()) & set(times),
+                         f"{name}: the control, {fewer} requests without forkspan, fails: of {args.controls} runs {dict(times)}", ""))
+    except TimeoutError as late:
+        done.append((False, name, late))
+    return done
 
 
 def main():
@@ -277,6 +285,7 @@ def main():
     parser.add_argument("--forkspan", required=True, type=os.path.abspath)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--controls", type=int, default=0)
+    parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--only", default="")
     parser.add_argument("--kept")
     parser.add_argument("--seconds", type=float, default=float("inf"))
@@ -285,9 +294,10 @@ def main():
     parser.add_argument("uwsgi", nargs="*")
     args = parser.parse_args()
     tap, kept = Tap(), Kept(args.kept, args.seconds)
-    with tempfile.TemporaryDirectory() as site:
+    with tempfile.TemporaryDirectory() as site, concurrent.futures.ThreadPoolExecutor(args.parallel) as pool:
         built = package_wheel.install(site)
         tap.check(built.returncode == 0, "the package builds and installs", built.stderr[-2000:])
+        work = []
         for cell in CELLS:
             if args.only not in cell.name:
                 continue
@@ -296,10 +306,11 @@ def main():
                 continue
             which = {"gunicorn": [f":{args.gunicorn}"], "old-gunicorn": [f":{args.old_gunicorn}"], "uwsgi": args.uwsgi}[cell.server]
             for version, command in (named.split(":", 1) for named in which):
-                try:
-                    check(tap, cell, f"{cell.name}{', ' + version if version else ''}", {cell.server: command}, args, site, kept)
-                except TimeoutError as late:
-                    tap.check(False, f"{cell.name} {version}", late)
+                if args.controls or cell.of in version:
+                    work.append(pool.submit(check, cell, version, command, args, site, kept))
+        for each in work:
+            for good, what, why in each.result():
+                tap.check(good, what, why)
     tap.end()
 
 
