@@ -109,8 +109,9 @@ def _repair_exporter(module, transport):
     connect = getattr(exporter, "_initialize_channel_and_stub", None)
 
     def new_init(self, *args, **kwargs):
-        _endpoints[self] = _asked_for(init, self, args, kwargs)
         init(self, *args, **kwargs)
+        if not hasattr(self, "_endpoint"):
+            _endpoints[self] = _asked_for(init, self, args, kwargs)
         if _ours(self) and library().enabled():
             library().prepare()
             say(f"the batches of OTLPSpanExporter ({transport}) are sent by forkspan")

@@ -69,8 +69,9 @@ service:
 
 
 # exporter: of sdk_app.py, or "env": the application knows no tracing, `opentelemetry-instrument` and the package do it all.
-# requests: as many as asked for, or so many at most. fails: what is wrong without forkspan, as measured; "" is nothing.
-# of: the server of which that was measured, where it is not all.
+# "http-elsewhere": forkspan's own spans go to a file. requests: as many as asked for, or so many at most. fails: what is
+# wrong without forkspan, as measured; "" is nothing. of: the server of which that was
+# measured, where it is not all.
 Cell = collections.namedtuple("Cell", "name server options exporter master idle requests fails of", defaults=[""])
 MANY = sys.maxsize
 THREADS = ("--enable-threads",)
@@ -79,6 +80,7 @@ CELLS = [
     Cell("gunicorn, gRPC", "gunicorn", (), "grpc", "", 0, MANY, ""),
     Cell("gunicorn, HTTP", "gunicorn", (), "http", "", 0, MANY, ""),
     Cell("A: gunicorn, HTTP, spans ended in the master", "gunicorn", (), "http", "spans", 0, MANY, "ledger"),
+    Cell("A: the same, to a collector that is not forkspan's", "gunicorn", (), "http-elsewhere", "spans", 0, MANY, ""),
     Cell("B: gunicorn, gRPC, a thread of the master ends spans, recycling", "gunicorn", RECYCLED, "grpc", "thread", 0, MANY, "ledger stop"),
     Cell("C: uWSGI, threads, gRPC, one request", "uwsgi", THREADS, "grpc", "", 0, 1, "stop"),
     Cell("D: uWSGI, default options, gRPC, idle", "uwsgi", (), "grpc", "", 12, MANY, "ledger", "Debian"),
@@ -118,9 +120,11 @@ class Run:
             env.update(OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none")
             run.append("--python")
         elif sdk:
-            exporter = cell.exporter if forkspan or cell.exporter != "package" else "grpc"
+            exporter = {"http-elsewhere": "http", "package": "package" if forkspan else "grpc"}.get(cell.exporter, cell.exporter)
             env.update(SDK_EXPORTER=exporter, SDK_ENDPOINT=collector.sdk_endpoint(exporter), SDK_MASTER=cell.master)
             run.append("--python")
+        if cell.exporter == "http-elsewhere":
+            env.update(OTEL_TRACES_EXPORTER="otlp/stdout", FORKSPAN_FILE=os.path.join(folder, "forkspan's"))
         if forkspan:
             command = [*run, "--", *command]
         with open(self.log, "wb") as log:
@@ -220,7 +224,7 @@ def one(cell, commands, otelcol, forkspan, requests, site, plain_stop_s):
         if cell.master == "spans" and found.master:
             faults.append("master")
             why.append(f"of the {MASTER_SPANS} spans of the master {len(found.master)} are not there once: {found.master[:5]}")
-        if forkspan and found.orphans:
+        if forkspan and found.orphans and cell.exporter != "http-elsewhere":  # the parents are elsewhere
             faults.append("parents")
             why.append(f"{len(found.orphans)} spans are no children of their request's span: {found.orphans[:5]}")
         return faults, "\n".join(why + ([run.said()] if faults else []))
