@@ -84,7 +84,7 @@ old_python() {
 python_sdk() {
     have_product "the SDK in a master" && servers_python && sdk_python && the_collector || return 0
     local size=(--requests 400 --parallel 3) old venv
-    if [[ $long ]]; then size=(--requests 10000 --controls 10 --parallel 3 --kept "$long_kept/python_sdk.runs"); fi
+    if [[ $long ]]; then size=(--requests 10000 --controls 10 --parallel 2 --kept "$long_kept/python_sdk.runs"); fi
     old=$(old_python)
     if [[ $old ]]; then
         if venv=$(test_python tests/python/old-sdk-requirements.txt "$old"); then
