@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+import sdk
 import servers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -125,7 +126,38 @@ def of_servers(options, sink):
     return rows
 
 
-PARTS = {"spans": of_spans, "calls": of_calls, "true": of_true, "servers": of_servers}
+def of_python(options, sink):
+    """In two pieces of less than a minute, or --only one of them."""
+    rows, rng = [], random.Random(options.seed)
+    with tempfile.TemporaryDirectory(prefix="forkspan-bench-") as folder:
+        sdk.install(folder)
+        rounds, bursts = (1, 4) if options.tiny else (7, 20)
+        took, more = sdk.spans(folder, options.preload, sink.endpoint, rounds, bursts, rng, environment())
+        marks = {"batch": ("", ""), "forkspan": ("6 us", "10 us"), "forkspan-python": ("", "")}
+        names = {"batch": "its own BatchSpanProcessor, OTLP over HTTP", "forkspan": "ForkspanSpanProcessor, its C part",
+                 "forkspan-python": "ForkspanSpanProcessor, Python alone"}
+        for kind, title in names.items():
+            for which, what in enumerate(("the calling thread's CPU", "CPU of the process in all, at batch 512")):
+                values = [pair[which] for pair in more[kind]]
+                base = statistics.median(pair[which] for pair in took["none"])
+                rows.append(row(f"a span of Python's SDK with 8 attributes, {title}: {what}", f"{statistics.median(values):.1f} us more", marks[kind][which],
+                                f"{min(values):.1f} to {max(values):.1f} in {len(values)} pairs; {base:.1f} us without a processor"))
+    return rows
+
+
+def of_python_tails(options, sink):
+    with tempfile.TemporaryDirectory(prefix="forkspan-bench-") as folder:
+        sdk.install(folder)
+        found = sdk.tails(folder, folder, options.preload, sink.endpoint, *((1, 1) if options.tiny else (8, 2)), random.Random(options.seed))
+    ratio, control = ([a / b for a, b in zip(found[v], found["batch"])] for v in ("forkspan", "batch2"))
+    mid, ctl = servers.middle(ratio), servers.middle(control)
+    return [row("gunicorn, sync, 4 workers, 4 spans a request by Python's SDK: p99 with ForkspanSpanProcessor and the request's own span",
+                f"{mid['median']:.3f} times that with BatchSpanProcessor (quartiles {mid['low']:.3f} to {mid['high']:.3f})", "1.0",
+                f"control {ctl['median']:.3f} +- {ctl['half_range']:.3f}; {statistics.median(found['forkspan']):.0f} us and "
+                f"{statistics.median(found['batch']):.0f} us; {len(ratio)} rounds of 2 s")]
+
+
+PARTS = {"spans": of_spans, "calls": of_calls, "true": of_true, "servers": of_servers, "python": of_python, "python-tails": of_python_tails}
 
 
 def machine():

@@ -39,15 +39,18 @@ def free_port():
 
 
 class Server:
-    def __init__(self, kind, variant, folder, preload, endpoint):
+    def __init__(self, kind, variant, folder, preload, endpoint, env=None, app="app:application"):
+        """`env`: in place of what the variant says."""
+        more = env or {}
         self.variant = variant
         self.port = free_port()
         env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FORKSPAN_")) and k != "LD_PRELOAD"}
+        env.update(more)
         if variant == "preload":
             env.update(LD_PRELOAD=preload, OTEL_SERVICE_NAME="bench", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
         if kind == "gunicorn":
             command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}", "--workers", str(WORKERS[kind]),
-                       "--preload", "--chdir", str(HERE), "app:application"]
+                       "--preload", "--chdir", str(HERE), app]
             self.path = "/"
         else:
             root = pathlib.Path(folder, "root")
@@ -78,13 +81,21 @@ class Server:
                 pids += map(int, (task / "children").read_text().split())
         return total
 
-    def load(self, seconds, connections):
-        """Requests answered."""
-        out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://127.0.0.1:{self.port}{self.path}"],
+    def wrk(self, seconds, connections, *options):
+        out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *options, f"http://127.0.0.1:{self.port}{self.path}"],
                              capture_output=True, text=True, check=True).stdout
         if "Non-2xx" in out:
             raise RuntimeError(f"errors: {out}")
-        return int(re.search(r"(\d+) requests in", out)[1])
+        return out
+
+    def load(self, seconds, connections):
+        """Requests answered."""
+        return int(re.search(r"(\d+) requests in", self.wrk(seconds, connections))[1])
+
+    def tail(self, seconds, connections):
+        """The 99th percentile of the latency, in microseconds."""
+        number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", self.wrk(seconds, connections, "--latency")).groups()
+        return float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
 
     def stop(self):
         if self.process.poll() is None:

@@ -11,13 +11,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from . import _library
 from ._encode import Encoder
+from ._propagator import ForkspanPropagator
 
 try:
     from ._native import span as _span  # the same in C
 except ImportError:
     from ._encode import span as _span
 
-__all__ = ["ForkspanSpanExporter", "ForkspanSpanProcessor", "preloaded"]
+__all__ = ["ForkspanPropagator", "ForkspanSpanExporter", "ForkspanSpanProcessor", "preloaded"]
 
 _log = logging.getLogger(__name__)
 _warned = False
@@ -67,6 +68,7 @@ class ForkspanSpanProcessor(_Handed, SpanProcessor):
 
     def __init__(self):
         self._encoder = Encoder(_span)
+        _library.prepare()
         if not preloaded():
             exporter = _otlp()
             self._instead = BatchSpanProcessor(exporter) if exporter else SpanProcessor()
@@ -91,6 +93,7 @@ class ForkspanSpanExporter(_Handed, SpanExporter):
 
     def __init__(self):
         self._encoder = Encoder(_span)
+        _library.prepare()
         self._instead = None if preloaded() else _otlp()
 
     def export(self, spans):

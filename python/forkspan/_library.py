@@ -9,6 +9,13 @@ class _Api(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t)] + [(name, ctypes.c_void_p) for name in _NAMES]
 
 
+class Context(ctypes.Structure):
+    """struct forkspan_context"""
+
+    _fields_ = [("trace_id", ctypes.c_ubyte * 16), ("span_id", ctypes.c_ubyte * 8), ("flags", ctypes.c_uint8), ("remote", ctypes.c_uint8),
+                ("tracestate_len", ctypes.c_uint16), ("tracestate", ctypes.c_char * 512)]
+
+
 def _find():
     try:
         found = _Api.in_dll(ctypes.CDLL(None), "forkspan_api_1")
@@ -19,14 +26,32 @@ def _find():
 
 api = _find()
 if api is not None:
-    # Keeps the GIL: it takes a microsecond or two and waits for nothing.
-    submit_bytes = ctypes.PYFUNCTYPE(ctypes.c_bool, ctypes.c_char_p, ctypes.c_size_t)(api.submit)
+    # Keep the GIL: they take a microsecond or two and wait for nothing.
+    _submit = ctypes.PYFUNCTYPE(ctypes.c_bool, ctypes.c_char_p, ctypes.c_size_t)(api.submit)
+    _current = ctypes.PYFUNCTYPE(ctypes.c_bool, ctypes.POINTER(Context))(api.current)
+    _enabled = ctypes.PYFUNCTYPE(ctypes.c_bool)(api.enabled)
     _flush = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_uint32)(api.flush)
+
+
+def enabled():
+    """Spans are made and sent in this process."""
+    return api is not None and _enabled()
 
 
 def submit(request):
     """Queues an encoded ExportTraceServiceRequest of at most 64 KiB; False where it is none, or has no room."""
-    return submit_bytes(request, len(request))
+    return _submit(request, len(request))
+
+
+def current():
+    """The Context of the request that this thread serves, if there is just one, or of a span attached to it in C; else None."""
+    context = Context()
+    return context if api is not None and _current(context) else None
+
+
+def prepare():
+    """Makes the memory that processes forked from now on share: what a child ends outlives it."""
+    flush(0)
 
 
 def flush(timeout_millis):

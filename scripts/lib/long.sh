@@ -58,11 +58,12 @@ long_end() {
                 printf '| %s | not run here, or not passed | | | |\n' "$name"
             fi
         done
-        printf '\nSeeds and sizes, as printed:\n\n'
+        printf '\nSeeds, sizes and controls, as printed:\n\n'
         for entry in "${steps[@]}"; do
             name=${entry%%:*}
             [[ -e $long_kept/$name.log ]] || continue
-            sed -n -E "s/^# (.*(seed|requests in|children|seconds of).*)$/- $name: \1/p" "$long_kept/$name.log"
+            sed -n -E -e "s/^# (.*(seed|requests in|children|seconds of).*)$/- $name: \1/p" \
+                -e "s/^ok [0-9]+ - (.*(without forkspan.* of |workers come up|runs:).*)$/- $name: \1/p" "$long_kept/$name.log"
         done
     } >"$long_report"
     say "report: $long_report"

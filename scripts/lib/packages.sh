@@ -36,8 +36,8 @@ install_packages() {
     fi
 }
 
-# test_python [FILE]: prints the python3 of a virtual environment with what FILE (tests/servers/requirements.txt) pins;
-# made once for each state of it, and of that one, which others include.
+# test_python [FILE [PYTHON]]: prints the python3 of a virtual environment with what FILE (tests/servers/requirements.txt)
+# pins; made once for each state of it, and of that one, which others include.
 test_python() {
     local base=$root/tests/servers/requirements.txt wanted=$root/${1-tests/servers/requirements.txt} venv
     if [[ $wanted == "$base" ]]; then
@@ -47,7 +47,7 @@ test_python() {
     fi
     if [[ ! -e $venv/complete ]]; then
         rm -rf "$venv"
-        /usr/bin/python3 -m venv "$venv" >"$log/venv" 2>&1 || return 1
+        "${2-/usr/bin/python3}" -m venv "$venv" >"$log/venv" 2>&1 || return 1
         "$venv/bin/pip" install -q --disable-pip-version-check -r "$wanted" >>"$log/venv" 2>&1 || return 1
         touch "$venv/complete"
     fi

@@ -7,6 +7,7 @@
 #include "batch/loader.h"
 #include "batch/rest.h"
 #include "clock.h"
+#include "fork/generation.h"
 #include "fork/knobs.h"
 #include "futex.h"
 #include "log.h"
@@ -16,6 +17,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,7 +33,8 @@ static _Atomic uint32_t flush_done;  /* the last ticket served */
 static _Atomic uint32_t stop;        /* 1: begin no batch, 2: and it is quiet */
 static _Atomic uint32_t last_one;
 static _Atomic uint64_t flush_until; /* CLOCK_MONOTONIC */
-static _Atomic bool running;
+static _Atomic bool running;         /* or about to: somebody starts it */
+static _Atomic uint64_t there;       /* the generation in which it began to be one of the process's threads */
 
 static struct consumer consumer;
 static uint32_t own_slot;
@@ -120,6 +123,7 @@ static void *batch_thread(void *arg)
 {
     (void)arg;
     tls.own = true;
+    atomic_store(&there, generation_now());
     if (KNOB_OFF(raw_mask))
         syscall(SYS_rt_sigprocmask, SIG_SETMASK, &(uint64_t){UINT64_MAX}, NULL, 8);
     struct slot *s = arena_slot(consumer.arena, own_slot);
@@ -221,6 +225,13 @@ bool thread_running(void)
     return atomic_load_explicit(&running, memory_order_relaxed);
 }
 
+bool thread_others(void)
+{
+    struct stat st; /* one directory a thread, two links besides */
+    bool ours = atomic_load(&there) == generation_now();
+    return stat("/proc/self/task", &st) != 0 || st.st_nlink - 2 > (ours ? 2u : 1u);
+}
+
 void thread_wake(void)
 {
     _Atomic uint32_t *w = wake;
@@ -285,6 +296,7 @@ void thread_postfork_child(void)
     /* Never joined, never signalled: it is not here. */
     wake = NULL;
     atomic_store(&running, false);
+    atomic_store(&there, 0);
     atomic_store(&flush_asked, 0);
     atomic_store(&flush_done, 0);
     atomic_store(&flush_until, 0);

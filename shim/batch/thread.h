@@ -10,6 +10,9 @@
  * created; asked again at the next chance. */
 bool thread_start(const struct arena *a, const struct config *config, uint32_t slot);
 bool thread_running(void);
+/* The process has threads besides the calling one and this one. Where that is not known, true. One system
+ * call. */
+bool thread_others(void);
 /* Wakes it to export what is there. Handler-safe. */
 void thread_wake(void);
 /* It exports everything now and says when it is done; returns whether it was within timeout_ms. `last`: it

@@ -51,7 +51,7 @@ static void propagators(struct parse *p, struct config *c)
             c->propagate_b3multi = true;
         else if (strcasecmp(*name, "none") == 0)
             none = true;
-        else
+        else if (strcasecmp(*name, "forkspan") != 0) /* an SDK in the process takes its parents from us */
             parse_warn(p, "OTEL_PROPAGATORS: %.60s is not known here and left out", *name);
     }
     any = c->propagate_tracecontext || c->propagate_baggage || c->propagate_b3 || c->propagate_b3multi;

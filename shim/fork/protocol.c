@@ -16,18 +16,8 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sys/stat.h>
 
 enum { TRY_HOLD_MS = 1 }; /* in a prepare handler: others' handlers may hold the very lock the thread needs */
-
-static bool other_threads(void)
-{
-    /* one directory a thread, two links besides; ours is at rest and holds nothing */
-    struct stat st;
-    if (stat("/proc/self/task", &st) != 0)
-        return true;
-    return st.st_nlink - 2 > (thread_running() ? 2u : 1u);
-}
 
 void fork_before(struct fork_call *call, bool repaired)
 {
@@ -45,7 +35,7 @@ void fork_before(struct fork_call *call, bool repaired)
     if (KNOB_OFF(leaf_lock))
         queue_lock();
     call->ticket = process_ticket();
-    call->threads = !repaired && process_has_arena() && other_threads();
+    call->threads = !repaired && process_has_arena() && thread_others();
 }
 
 void fork_after_parent(const struct fork_call *call, pid_t pid)

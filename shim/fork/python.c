@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fork/python.h"
+#include "batch/thread.h"
 #include "clock.h"
 #include "config/config.h"
 #include "futex.h"
@@ -14,7 +15,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/stat.h>
 
 /* Of CPython's headers, which differ from version to version, only what its stable ABI fixes. */
 typedef struct _object PyObject;
@@ -131,12 +131,6 @@ static bool caller_counts(const void *caller, const struct config *config)
         if (strcmp(*name, file) == 0)
             return true;
     return false;
-}
-
-static bool other_threads(void)
-{
-    struct stat st; /* one directory a thread, two links besides */
-    return stat("/proc/self/task", &st) != 0 || st.st_nlink > 3;
 }
 
 /* After a fork CPython ends every interpreter of the child but the main one: a server that serves from
@@ -297,7 +291,7 @@ void python_before_fork(struct python_fork *f, const void *caller)
         py.is_finalizing() || !caller_counts(caller, config))
         return;
     PyThreadState *own = py.own_state(), *current = py.current_state();
-    bool held = current && current == own, threads = !held && other_threads();
+    bool held = current && current == own, threads = !held && thread_others();
     if (!one_interpreter() || (!held && current && !threads)) {
         process_count(COUNT_FORK_UNHOOKED, 1);
         log_warn("several Python interpreters here: Python's fork hooks are not run");

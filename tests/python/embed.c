@@ -6,7 +6,10 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "forkspan.h"
+
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
@@ -29,6 +32,18 @@ static PyObject *count(PyObject *self, PyObject *args)
         return NULL;
     counted[which]++;
     Py_RETURN_NONE;
+}
+
+static volatile int threads_made;
+
+/* Exported: forkspan's library calls this one, too. */
+__attribute__((visibility("default"))) int pthread_create(pthread_t *id, const pthread_attr_t *attributes,
+                                                          void *(*run)(void *), void *arg)
+{
+    int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    *(void **)&next = dlsym(RTLD_NEXT, "pthread_create");
+    threads_made++;
+    return next(id, attributes, run, arg);
 }
 
 enum { HOG_MS = 3000 };
@@ -130,6 +145,32 @@ static int released(void)
     return failed;
 }
 
+/* forkspan's own thread is there; who forks without the GIL needs no probe of it. */
+static int served(int threads_wanted)
+{
+    struct forkspan_span *span = forkspan_start("in the parent", FORKSPAN_INTERNAL, NULL);
+    forkspan_end(span);
+    forkspan_flush(10000);
+    int before = threads_made, failed = released();
+    if (span && threads_made - before != threads_wanted) {
+        fprintf(stderr, "%d threads made for a fork, not %d\n", threads_made - before, threads_wanted);
+        return 1;
+    }
+    return failed;
+}
+
+static void *asleep(void *arg)
+{
+    pause();
+    return arg;
+}
+
+static int served_with_threads(void)
+{
+    pthread_t id;
+    return pthread_create(&id, NULL, asleep, NULL) | served(1);
+}
+
 static long elapsed_ms(struct timespec since)
 {
     struct timespec now;
@@ -192,6 +233,10 @@ static int run(const char *name)
         return released();
     if (strcmp(name, "thread") == 0)
         return from_thread();
+    if (strcmp(name, "served") == 0)
+        return served(0);
+    if (strcmp(name, "served-threads") == 0)
+        return served_with_threads();
     if (strcmp(name, "in-subinterpreter") == 0)
         return in_subinterpreter();
     if (strcmp(name, "beside-subinterpreter") == 0)
@@ -209,9 +254,10 @@ static int run(const char *name)
     if (strcmp(name, "os.fork") == 0)
         return PyRun_SimpleString(
             "import os\np = os.fork()\nif p == 0: host.ends()\nassert os.waitpid(p, 0)[1] == 0");
-    if (strcmp(name, "subprocess") == 0) /* a relative cwd and a user id: by fork, not by vfork */
-        return PyRun_SimpleString(
-            "import subprocess\nassert subprocess.call(['true'], user=0, close_fds=True) == 0");
+    if (strcmp(name, "subprocess") == 0) /* with a user id: by fork, not by vfork, which 3.8 has not */
+        return PyRun_SimpleString("import subprocess, sys\n"
+                                  "how = {'user': 0} if sys.version_info >= (3, 9) else {}\n"
+                                  "assert subprocess.call(['true'], close_fds=True, **how) == 0");
     if (strcmp(name, "finalising") == 0) {
         Py_AtExit(at_end);
         return Py_FinalizeEx() | finalising;

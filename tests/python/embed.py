@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forks in C of a program that hosts CPython, as TAP: embed.py PROGRAM PRELOAD. Each case without the preload, too."""
+"""Forks in C of a program that hosts CPython, as TAP: embed.py PROGRAM PRELOAD [HOME]. Each case without the preload,
+too. HOME: where the library of that Python is."""
 import os
 import subprocess
 import sys
 
 program, preload = sys.argv[1:3]
+home = {"PYTHONHOME": sys.argv[3]} if len(sys.argv) > 3 else {}
 failed = number = 0
 
 # case: (what the hooks count with forkspan, without), each "in the parent | in the child": before, parent, child
@@ -15,6 +17,8 @@ CASES = {
     "twice": ("2 2 0 | 2 1 1", NONE),
     "released": (ONCE, NONE),
     "thread": (ONCE, NONE),
+    "served": (ONCE, NONE),
+    "served-threads": (ONCE, NONE),
     "error-set": (ONCE, NONE),
     "refused": ("1 1 0 | 0 0 0", NONE),
     "os.fork": (ONCE, ONCE),
@@ -38,7 +42,7 @@ def check(good, name, why=""):
 def run(case, **more):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FORKSPAN_", "LD_PRELOAD"))}
     try:
-        done = subprocess.run([program, case], env=dict(env, **more), capture_output=True, text=True, timeout=60)
+        done = subprocess.run([program, case], env=dict(env, **home, **more), capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired as hang:
         return f"hang: {hang}", ""
     return (done.stdout.strip() if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr}"), done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The forkspan Python package with the real SDK: package.py --forkspan COMMAND --preload LIBRARY [--spans N]
+"""The forkspan Python package with the real SDK: package.py --forkspan COMMAND --preload LIBRARY [--spans N] [--requests N] [--controls N]
 
 Built as a wheel and installed into a folder of its own, as a user has it.
 """
@@ -11,16 +11,15 @@ import logging
 import os
 import pathlib
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent / "servers"), str(HERE.parent / "export")]
 
+import package_wheel  # noqa: E402
 from harness import Gunicorn, Tap, clean_environment, until, workspace  # noqa: E402
 from sink import Sink, values  # noqa: E402
 
@@ -45,6 +44,23 @@ with provider.get_tracer("one").start_as_current_span("a span"):
 print(preloaded(), provider.force_flush(20000))
 sys.stdout.flush()
 os._exit(0)
+"""
+BY_POOL = """
+import multiprocessing
+from forkspan import ForkspanSpanProcessor
+from opentelemetry.sdk.trace import TracerProvider
+provider = TracerProvider()
+provider.add_span_processor(ForkspanSpanProcessor())
+tracer = provider.get_tracer("pool")
+def work(n):
+    with tracer.start_as_current_span(f"s{n}"):
+        pass
+    return n
+if __name__ == "__main__":
+    pool = multiprocessing.get_context("fork").Pool(4)
+    print(sum(pool.map(work, range(200), 1)))
+    pool.terminate()
+    pool.join()
 """
 
 
@@ -168,14 +184,17 @@ def get(port, path):
     return response.status, body
 
 
-def server(tap, options, site):
-    """Spans that a worker ended before it was killed are all there."""
+def killed(options, site, forkspan):
+    """Requests to a server whose workers are killed after each 50: (paths answered, times that each of their spans
+    arrived, workers killed, what was wrong)"""
     sink = Sink()
+    under = {"FORKSPAN_LIBRARY": os.path.abspath(options.preload), "OTEL_BSP_SCHEDULE_DELAY": "60000"}  # nothing leaves before it must
+    alone = {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint}
     with workspace() as folder:
-        gunicorn = Gunicorn(folder, ["--workers", "2", "--preload", "--pythonpath", str(HERE)], options.forkspan, sink.endpoint, "package",
-                            {"PYTHONPATH": site, "FORKSPAN_LIBRARY": os.path.abspath(options.preload), "OTEL_BSP_SCHEDULE_DELAY": "60000"}, "package_app:application")
+        gunicorn = Gunicorn(folder, ["--workers", "2", "--preload", "--pythonpath", str(HERE)], forkspan, sink.endpoint, "package",
+                            {"PYTHONPATH": site, **(under if forkspan else alone)}, "package_app:application")
         try:
-            paths, killed = [], 0
+            paths, dead = [], 0
             for n in range(options.requests):
                 status, pid = get(gunicorn.port, f"/{n}")
                 if status == 200:
@@ -183,16 +202,26 @@ def server(tap, options, site):
                 if n % 50 == 49:
                     os.kill(int(pid), signal.SIGKILL)
                     until(lambda: not os.path.exists(f"/proc/{int(pid)}"), "the worker is gone")
-                    killed += 1
-            took = gunicorn.stop()
+                    dead += 1
+            stopped = gunicorn.stop() is not None
         finally:
             gunicorn.kill()
     sink.stop()
-    spans = [(ss.scope.name, s) for _, ss, s in sink.decode()]
-    count = collections.Counter((s.name, values(s).get("path")) for scope, s in spans if scope == "package_app")
-    tap.check(took is not None and not sink.wrong, "gunicorn with the SDK set up in its master stops", sink.wrong[:3])
+    count = collections.Counter((s.name, values(s).get("path")) for _, ss, s in sink.decode() if ss.scope.name == "package_app")
+    return paths, count, dead, sink.wrong[:3] if stopped else "it had to be killed"
+
+
+def server(tap, options, site):
+    """Spans that a worker ended before it was killed are all there; without forkspan they are not."""
+    paths, count, dead, wrong = killed(options, site, options.forkspan)
+    tap.check(not wrong, "gunicorn with the SDK set up in its master stops", wrong)
     tap.check(len(paths) == options.requests and count == {(name, path): 1 for path in paths for name in ("handle", "inside")},
-              f"{killed} workers are killed: each of their {2 * len(paths)} SDK spans arrives once", f"{len(count)} {count.most_common(3)}")
+              f"{dead} workers are killed: each of their {2 * len(paths)} SDK spans arrives once", f"{len(count)} {count.most_common(3)}")
+    lost = []
+    for _ in range(options.controls):
+        paths, count, dead, _ = killed(options, site, None)
+        lost.append(2 * len(paths) - len(count))
+    tap.check(all(lost), f"the control: without forkspan {dead} kills lose spans in each of {len(lost)} runs: {lost} of {2 * options.requests}", lost)
 
 
 def python(site, preload, code, **env):
@@ -208,14 +237,12 @@ def main():
     parser.add_argument("--preload", required=True)
     parser.add_argument("--spans", type=int, default=400)
     parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--controls", type=int, default=1)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     options = parser.parse_args()
     tap = Tap()
     with tempfile.TemporaryDirectory() as site:
-        source = os.path.join(site, "source")  # a build writes beside it
-        shutil.copytree(ROOT / "python", source, ignore=shutil.ignore_patterns("build", "*.egg-info"))
-        built = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--target", site,
-                                source], capture_output=True, text=True, env=clean_environment())
+        built = package_wheel.install(site)
         tap.check(built.returncode == 0, "the wheel builds and installs", built.stderr[-2000:])
         sys.path.insert(0, site)
         print(f"# seed {options.seed}")
@@ -241,6 +268,12 @@ def main():
             tap.check(done.returncode == 0 and done.stdout == f"{bool(preload)} True\n" and len(sink.decode()) == before + 1,
                       f"{where} the preload: force_flush sends what was ended", f"{done}")
             tap.check(done.stderr.count("forkspan is not preloaded") == (0 if preload else 1), f"{where} the preload: {'no warning' if preload else 'one warning'}", done.stderr)
+            before = len(sink.decode())
+            done = python(site, preload, BY_POOL, **env)
+            names = collections.Counter(s.name for _, _, s in sink.decode()[before:])
+            whole = names == {f"s{i}": 1 for i in range(200)}
+            tap.check(done.stdout == "19900\n" and whole == bool(preload),
+                      f"{where} the preload: of 200 spans of a multiprocessing pool that is terminated {len(names)} arrive", f"{done} {len(names)}")
             sink.stop()
             tap.check(not sink.wrong, f"{where} the preload: what is sent is right", sink.wrong[:3])
     tap.end()

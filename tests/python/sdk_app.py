@@ -1,28 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenTelemetry's documented Flask application with its provider, processor and exporter built at import: no hook of
-Gunicorn, none of uWSGI. SDK_EXPORTER: grpc or http; SDK_ENDPOINT: where to. What else the master does is in SDK_MASTER:
-"spans" ends 600 spans two seconds before it forks, "thread" ends them all the time."""
+Gunicorn, none of uWSGI. SDK_EXPORTER: grpc or http, or package, which is ForkspanSpanProcessor; without it the application
+knows no tracing. SDK_ENDPOINT: where to. What else the master does is in SDK_MASTER: "spans" ends 600 spans two seconds
+before it forks, "thread" ends them all the time."""
 import os
 import threading
 import time
 
 from flask import Flask
-from opentelemetry import trace
-from opentelemetry.instrumentation.flask import FlaskInstrumentor
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
 app = application = Flask(__name__)
 
 if os.environ.get("SDK_EXPORTER"):
-    if os.environ["SDK_EXPORTER"] == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    else:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry import trace
+    from opentelemetry.instrumentation.flask import FlaskInstrumentor
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
     provider = TracerProvider(resource=Resource.create({"service.name": "api-service"}))
     trace.set_tracer_provider(provider)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=os.environ["SDK_ENDPOINT"])))
+    if os.environ["SDK_EXPORTER"] == "package":
+        from forkspan import ForkspanSpanProcessor
+
+        provider.add_span_processor(ForkspanSpanProcessor())
+    else:
+        if os.environ["SDK_EXPORTER"] == "grpc":
+            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+        else:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=os.environ["SDK_ENDPOINT"])))
     FlaskInstrumentor().instrument_app(app)
     tracer = trace.get_tracer("master")
 

@@ -421,6 +421,9 @@ Test(config, propagators)
     c = parse("OTEL_PROPAGATORS=none,tracecontext", NULL);
     cr_assert(c->propagate_tracecontext && !c->propagate_baggage);
     cr_assert_eq(warned, 1);
+    c = parse("OTEL_PROPAGATORS=tracecontext,forkspan", NULL);
+    cr_assert(c->propagate_tracecontext && !c->propagate_baggage);
+    cr_assert_eq(warned, 0);
     c = parse("OTEL_PROPAGATORS=smoke", NULL);
     cr_assert(c->propagate_tracecontext && c->propagate_baggage);
     cr_assert_eq(warned, 1);

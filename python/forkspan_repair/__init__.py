@@ -6,18 +6,14 @@ Nothing is imported before the application imports it. Then:
   no connection that two processes share, no thread of gRPC that a fork loses, and a batch outlives its worker;
 - one that sends elsewhere gets its own session or channel in each child (gRPC: see the warning below);
 - a BatchSpanProcessor from before the SDK looked after forks itself (1.7) gets locks, queue and thread of its own in
-  each child.
+  each child;
+- the application's spans become children of forkspan's span of the request also where its client sent no traceparent.
 One line on standard error says what was repaired.
 """
 import os
 import sys
 import weakref
 
-EXPORTERS = {
-    "opentelemetry.exporter.otlp.proto.grpc.trace_exporter": "gRPC",
-    "opentelemetry.exporter.otlp.proto.http.trace_exporter": "HTTP",
-}
-PROCESSORS = "opentelemetry.sdk.trace.export"
 PART = 64 * 1024  # what forkspan_submit takes at once
 WAIT_MS = 1000  # for room in the ring, in the SDK's own export thread
 
@@ -33,45 +29,15 @@ def say(line):
 # ---------------------------------------------------------------------------------------- libforkspan.so
 
 
-class _Library:
-    """forkspan_submit and forkspan_flush of the preloaded library (include/forkspan.h, struct forkspan_api)."""
-
-    def __init__(self):
-        import ctypes
-
-        function = ctypes.CFUNCTYPE
-        before = ("start", "rename", "set", "event", "link", "status", "end", "context", "current", "attach", "detach",
-                  "inject", "extract")
-
-        class Api(ctypes.Structure):
-            _fields_ = [("size", ctypes.c_size_t), ("enabled", function(ctypes.c_bool)),
-                        *((name, ctypes.c_void_p) for name in before),
-                        ("submit", function(ctypes.c_bool, ctypes.c_char_p, ctypes.c_size_t)),
-                        ("flush", function(ctypes.c_bool, ctypes.c_uint32))]
-
-        self.api = None
-        try:
-            api = Api.in_dll(ctypes.CDLL(None), "forkspan_api_1")
-            if api.size >= ctypes.sizeof(Api):
-                self.api = api
-        except ValueError:
-            pass
-
-    def enabled(self):
-        return self.api is not None and self.api.enabled()
-
-    def submit(self, data):
-        return self.api.submit(data, len(data)) or (self.api.flush(WAIT_MS) and self.api.submit(data, len(data)))
-
-
-_library = None
-
-
 def library():
-    global _library
-    if _library is None:
-        _library = _Library()
+    """Loaded when the SDK is: ctypes is nothing that every Python process should pay for."""
+    from . import _library
+
     return _library
+
+
+def hand_over(data):
+    return library().submit(data) or (library().flush(WAIT_MS) and library().submit(data))
 
 
 # ---------------------------------------------------------------------------------------- whose collector
@@ -88,7 +54,7 @@ def _place(url, port):
 
 def _forkspan_places():
     """Where forkspan sends; None where it does not send by OTLP."""
-    if os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower() not in ("", "otlp"):
+    if os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower() not in ("", "otlp", "forkspan"):
         return None
     named = [os.environ.get(name, "").strip() for name in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")]
     return {_place(url, 4317) for url in named if url} or {("localhost", 4317), ("localhost", 4318)}
@@ -97,13 +63,22 @@ def _forkspan_places():
 def _ours(exporter):
     """It sends to forkspan's collector: the same host, and the same port or the other one of OTLP's two."""
     places = _places()
-    endpoint = getattr(exporter, "_endpoint", None)
+    endpoint = getattr(exporter, "_endpoint", None) or _endpoints.get(exporter)
     if places is None or not endpoint:
         return False
     host, port = _place(endpoint, 4317)
     return any(host == h and (port == p or {port, p} == {4317, 4318}) for h, p in places)
 
 
+def _asked_for(init, exporter, args, kwargs):
+    """The endpoint as an exporter finds it that does not keep it (before 1.5)."""
+    import inspect
+
+    given = inspect.signature(init).bind(exporter, *args, **kwargs).arguments.get("endpoint")
+    return given or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or "http://localhost:4317"
+
+
+_endpoints = weakref.WeakKeyDictionary()
 _known_places = []
 
 
@@ -115,7 +90,7 @@ def _places():
 
 # ---------------------------------------------------------------------------------------- exporters
 
-_exporters = weakref.WeakKeyDictionary()  # an exporter that sends by itself: how it was built
+_exporters = weakref.WeakKeyDictionary()  # an exporter over HTTP that sends by itself: how it was built
 _abandoned = []  # the parent's sessions and channels: never closed in a child
 
 
@@ -123,7 +98,7 @@ def _submit(module, exporter, spans):
     translate = getattr(exporter, "_translate_data", None) or module.encode_spans
     data = translate(spans).SerializeToString()
     if len(data) <= PART or len(spans) == 1:
-        return library().submit(data)
+        return hand_over(data)
     half = len(spans) // 2
     return _submit(module, exporter, spans[:half]) & _submit(module, exporter, spans[half:])
 
@@ -135,13 +110,16 @@ def _repair_exporter(module, transport):
 
     def new_init(self, *args, **kwargs):
         init(self, *args, **kwargs)
+        if not hasattr(self, "_endpoint"):
+            _endpoints[self] = _asked_for(init, self, args, kwargs)
         if _ours(self) and library().enabled():
+            library().prepare()
             say(f"the batches of OTLPSpanExporter ({transport}) are sent by forkspan")
+        elif transport == "gRPC":
+            say("an OTLPSpanExporter over gRPC sends to another collector than forkspan: a channel made before a fork can "
+                "not be repaired; build it in the worker, or use OTLP over HTTP")
         else:
             _exporters[self] = (args, kwargs)
-            if transport == "gRPC":
-                say("an OTLPSpanExporter over gRPC sends to another collector than forkspan: a channel made before a fork can "
-                    "not be repaired; build it in the worker, or use OTLP over HTTP")
 
     def new_export(self, spans):
         if not (_ours(self) and library().enabled()):
@@ -163,9 +141,21 @@ def _repair_exporter(module, transport):
         exporter._initialize_channel_and_stub = new_connect
 
 
+_looking = False
+
+
+def _look_after_forks():
+    global _looking
+    if not _looking:
+        import threading  # noqa: F401  its own hook, which declares every other thread dead, is to run before ours
+
+        _looking = True
+        os.register_at_fork(after_in_child=_after_in_child)
+
+
 def _after_in_child():
     for exporter, (args, kwargs) in list(_exporters.items()):
-        if kwargs.get("session") is None and not hasattr(exporter, "_channel"):
+        if kwargs.get("session") is None:
             _abandoned.append(dict(exporter.__dict__))
             exporter.__init__(*args, **kwargs)
             say("an OTLPSpanExporter (HTTP) has a session of its own in each worker")
@@ -204,14 +194,55 @@ def _repair_processor(module):
     processor.__init__ = new_init
 
 
+# ---------------------------------------------------------------------------------------- parents
+
+
+def _repair_propagate(module):
+    """What instrumentation extracts from a request without a traceparent is forkspan's span of that request."""
+    if os.environ.get("FORKSPAN_PROPAGATE", "true").strip().lower() == "false" or not library().enabled():
+        return
+    extract = module.extract
+
+    def new_extract(*args, **kwargs):
+        from ._propagator import with_request
+
+        return with_request(extract(*args, **kwargs))
+
+    module.extract = new_extract
+
+
+# ---------------------------------------------------------------------------------------- opentelemetry-instrument
+
+
+def _repair_instrument(module):
+    """It puts a sitecustomize in front of ours that goes on to no other; ours goes on to it."""
+    execl = module.execl
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+    def new_execl(*args):
+        others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != here]
+        os.environ["PYTHONPATH"] = os.pathsep.join([here, *others])
+        execl(*args)
+
+    module.execl = new_execl
+
+
 # ---------------------------------------------------------------------------------------- imports
+
+REPAIRS = {
+    "opentelemetry.sdk.trace.export": _repair_processor,
+    "opentelemetry.exporter.otlp.proto.grpc.trace_exporter": lambda module: _repair_exporter(module, "gRPC"),
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter": lambda module: _repair_exporter(module, "HTTP"),
+    "opentelemetry.propagate": _repair_propagate,
+    "opentelemetry.instrumentation.auto_instrumentation": _repair_instrument,
+}
 
 
 class _Finder:
-    """Sees the modules above when they are imported, and touches them after they have run."""
+    """Sees these modules when they are imported, and touches them after they have run."""
 
     def find_spec(self, name, path=None, target=None):
-        if name not in EXPORTERS and name != PROCESSORS:
+        if name not in REPAIRS:
             return None
         specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
         spec = next((found for found in specs if found), None)
@@ -220,11 +251,9 @@ class _Finder:
 
             def exec_module(module):
                 run(module)
+                _look_after_forks()
                 try:
-                    if name == PROCESSORS:
-                        _repair_processor(module)
-                    else:
-                        _repair_exporter(module, EXPORTERS[name])
+                    REPAIRS[name](module)
                 except Exception as error:
                     say(f"{name} is of a kind that is not known here, and not repaired: {error!r}")
 
@@ -234,4 +263,3 @@ class _Finder:
 
 def install():
     sys.meta_path.insert(0, _Finder())
-    os.register_at_fork(after_in_child=_after_in_child)
