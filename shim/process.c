@@ -382,9 +382,11 @@ void process_postfork_child(bool no_thread)
         inherited.epoch = atomic_load(&arena_slot(&self.arena, self.index)->epoch);
         /* A producer that this fork interrupted goes on in the child: it writes here, not into its parent's
          * ring. */
-        void *over = mmap(self.slot, self.arena.slot_size, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-        (void)over; /* refused, it can only write into its parent's ring, which a reader checks */
+        if (!KNOB_OFF(private_slot)) {
+            void *over = mmap(self.slot, self.arena.slot_size, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+            (void)over; /* refused, it can only write into its parent's ring, which a reader checks */
+        }
         self.slot = NULL;
         self.ring = NULL;
     }

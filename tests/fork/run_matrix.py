@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import signal
@@ -274,6 +275,8 @@ def run_cell(settings, cell, knobs="", tries=1, limit=None, label=None):
         return {"skip": "needs root", "runs": 0}
     if cell.way == "newpid" and os.geteuid() != 0:
         return {"skip": "a PID namespace needs root", "runs": 0}
+    if cell.way.startswith("step") and platform.machine() != "x86_64":
+        return {"skip": "needs the trap flag of x86-64", "runs": 0}
     settings.limit = limit or settings.limit
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     one_run.control, _, _ = one_run(settings, cell, False)
