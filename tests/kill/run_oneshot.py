@@ -112,6 +112,14 @@ def visible():
     same_as_without("an exec that fails", "noexec", 10)
     found, wanted = names(), [f"still-{i}" for i in range(10)]
     tap.check(not wrong(found, wanted), "an exec that fails: every span once", wrong(found, wanted))
+    wanted = [f"last-{i}" for i in range(20)]
+    for what, how in (("raise(SIGTERM)", 0), ("kill(getpid(), SIGINT)", 1), ("a signal raised again without its handler", 2)):
+        same_as_without(f"ended by {what}", "ends", 20, how)
+        found = names()
+        tap.check(not wrong(found, wanted), f"ended by {what}: every span once", wrong(found, wanted))
+    run("ends", 20, 3)
+    found = names()
+    tap.check(not found, "control: ended by a signal that nobody sees coming, they are lost", found)
     if os.geteuid() == 0 and subprocess.run(["unshare", "-pf", "true"], capture_output=True).returncode == 0:
         plain = run("children", 14, library=None, wrap=("unshare", "-pf", "--mount-proc", "--kill-child"))
         names()

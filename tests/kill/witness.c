@@ -7,6 +7,7 @@
  * witness exec N       N spans, then exec in the same pid, which looks around and makes one more
  * witness noexec N     an exec that fails in the middle of N spans
  * witness execs N      as exec, by each of the exec functions in turn
+ * witness ends N       N spans, then ends itself by a signal that it leaves at its default action
  * witness users        root's children of two other users: one of each is killed, and one of the second exits
  * witness many N      N children that live at the same time, each with a span
  * witness young N      a master whose N children are killed after one span each; then it lives until stdin
@@ -210,6 +211,28 @@ static void by_exec(const char *self, char **argv, int which)
     exit(8);
 }
 
+/* argv[3]: how. */
+static void by_signal(int how)
+{
+    switch (how) {
+    case 0:
+        raise(SIGTERM);
+        break;
+    case 1:
+        kill(getpid(), SIGINT);
+        break;
+    case 2: /* as uvicorn: its handler has stopped the server, and goes */
+        signal(SIGQUIT, on_sigchld);
+        raise(SIGQUIT);
+        signal(SIGQUIT, SIG_DFL);
+        raise(SIGQUIT);
+        break;
+    default: /* the control: nobody sees it coming */
+        syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGTERM);
+    }
+    exit(9);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -226,6 +249,13 @@ int main(int argc, char **argv)
         if (which < last)
             by_exec("/proc/self/exe", argv, which);
         span("after", 0);
+    } else if (!strcmp(what, "ends")) {
+        struct rlimit none = {0, 0};
+        setrlimit(RLIMIT_CORE, &none);
+        for (int i = 0; i < n; i++)
+            span("last", i);
+        look_around("before the signal");
+        by_signal(which);
     } else if (!strcmp(what, "noexec")) {
         for (int i = 0; i < n; i++) {
             errno = 0;
