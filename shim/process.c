@@ -331,12 +331,6 @@ void process_drain(void)
         queue_seal(self.home, s, self.config->max_batch, false);
 }
 
-void process_drained(void)
-{
-    if (self.ring && thread_running() && ring_queued(self.ring) != 0)
-        thread_wake();
-}
-
 /* The slot of the parent of this process, and the place of the alias that it had for it. */
 static struct {
     char *from;

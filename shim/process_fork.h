@@ -14,10 +14,9 @@ bool process_has_arena(void);
 void process_forks(void);
 /* FORKSPAN_FORK_WAIT; parses nothing. */
 uint32_t process_fork_wait_ms(void);
-/* Under the queue lock, in prepare: seals what is queued as the parent's batch. */
+/* Under the queue lock, in prepare: seals what is queued as the parent's batch. It leaves at the thread's next
+ * look; the fork wakes nobody for it. */
 void process_drain(void);
-/* In the parent, after: wakes the thread to export it now. */
-void process_drained(void);
 /* In the child: its parent's slot is not its own. `no_thread`: a thread must not be started here, ever.
  * Async-signal-safe. */
 void process_postfork_child(bool no_thread);

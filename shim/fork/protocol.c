@@ -103,7 +103,6 @@ static void parent(void)
     queue_unlock();
     rest_release(tls.hold);
     tls.hold = REST_NOT_HELD;
-    process_drained();
     process_postfork_parent(0, 0);
     errno = keep;
 }
