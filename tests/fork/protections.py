@@ -23,7 +23,7 @@ def p(off, traps, way, going, circumstance, tries, what, **more):
 
 
 PROTECTIONS = [
-    p("hold", "13, 31, 69", "clone_sigchld", "serve", "starting", 40, "the batch thread is brought to rest before a fork"),
+    p("hold", "13, 31, 69", "clone_sigchld", "serve", "starting", 150, "the batch thread is brought to rest before a fork"),
     p("queue_nesting", "27", "fork", "_exit", "early", 2, "a thread that holds the queue lock may fork again"),
     p("queue_reinit", "22", "fork", "serve", "asleep", 2, "the queue lock is made anew in the child"),
     p("atfork", "1", "daemon", "serve", "asleep", 2, "pthread_atfork sees daemon() and forkpty()"),
