@@ -69,7 +69,7 @@ static bool returns_to(return_place vdso, uintptr_t word)
  * otherwise. Of one that is reset when it comes the handler is gone. */
 static return_place may_run(int sig, uint64_t blocked)
 {
-    struct kernel_action action;
+    struct kernel_action action = {0};
     bool off = (blocked >> (sig - 1) & 1) == 0;
     if (!action_of(sig, &action))
         return 0;

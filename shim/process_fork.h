@@ -14,8 +14,8 @@ bool process_has_arena(void);
 void process_forks(void);
 /* FORKSPAN_FORK_WAIT; parses nothing. */
 uint32_t process_fork_wait_ms(void);
-/* Under the queue lock, in prepare: seals what is queued as the parent's batch. It leaves at the thread's next
- * look; the fork wakes nobody for it. */
+/* Under the queue lock, in prepare: seals what is queued as the parent's batch. It leaves at the thread's
+ * next look; the fork wakes nobody for it. */
 void process_drain(void);
 /* In the child: its parent's slot is not its own. `no_thread`: a thread must not be started here, ever.
  * Async-signal-safe. */
