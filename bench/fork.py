@@ -20,24 +20,19 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "servers"))
-sys.path.insert(0, str(ROOT / "tests" / "fork"))
 
 from harness import Tap, clean_environment  # noqa: E402
-from receiver import Receiver  # noqa: E402
 
 MODES = {"single": ("a single-threaded master that does not listen", 1.05), "listens": ("a single-threaded master that listens", 1.05),
          "exporting": ("a process whose batch thread exports at full speed", 1.10)}
 
 
-class Sink(Receiver):
-    """Answers and looks at nothing: it shares the machine with what is measured."""
+class Sink:
+    """bench/sink.c answers and costs next to nothing: it shares the machine with what is measured."""
 
-    def __init__(self):
-        super().__init__()
-        self.server.handle_error = lambda *_: None  # the program leaves with its connection open
-
-    def take(self, body):
-        self.batches += 1
+    def __init__(self, program):
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.endpoint = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
 
 
 def instructions(program, mode, n, env):
@@ -57,8 +52,8 @@ def main():
     parser.add_argument("--counts-only", action="store_true")
     options = parser.parse_args()
     tap = Tap()
-    sink = Sink()
     program = os.path.abspath(options.program)
+    sink = Sink(os.path.join(os.path.dirname(program), "sink"))
     plain = clean_environment()
     traced = clean_environment(LD_PRELOAD=os.path.abspath(options.preload), OTEL_SERVICE_NAME="bench",
                                OTEL_EXPORTER_OTLP_ENDPOINT=sink.endpoint, OTEL_BSP_SCHEDULE_DELAY="1", FORKSPAN_LOG="/dev/null")

@@ -129,7 +129,8 @@ void leave_postfork_child(void)
 
 void process_postfork_parent(pid_t pid, uint64_t ticket)
 {
-    self.answers_for = self.arena.header != NULL;
+    if (self.arena.header && !self.answers_for) /* to write after each fork is to copy the page each time */
+        self.answers_for = true;
     news_born(pid, ticket);
 }
 

@@ -14,6 +14,7 @@
 #include "fork/knobs.h"
 #include "fork/python.h"
 #include "futex.h"
+#include "handler.h"
 #include "io/inherited.h"
 #include "log.h"
 #include "next.h"
@@ -95,7 +96,7 @@ static bool have_arena(void)
 
 void process_listens(void)
 {
-    if (atomic_load(&self.off) || !have_arena())
+    if (atomic_load(&self.off) || (!self.listens && in_signal_handler()) || !have_arena())
         return;
     self.answers_for = true;
     if (self.listens)
@@ -113,10 +114,12 @@ void process_listens(void)
 void process_forks(void)
 {
     static _Atomic bool looked;
-    if (atomic_load(&made) || atomic_exchange(&looked, true) || atomic_load(&self.off) ||
-        !inherited_listener())
+    if (atomic_load(&made) || atomic_load(&looked) || atomic_load(&self.off))
         return;
-    process_listens();
+    if (!inherited_listener())
+        atomic_store(&looked, true);
+    else if (!in_signal_handler() && !atomic_exchange(&looked, true))
+        process_listens();
 }
 
 bool process_claim(void)
@@ -190,7 +193,7 @@ static bool claim_turn(uint64_t now, bool signal_safe_only)
 static bool set_up(bool serving, bool signal_safe_only)
 {
     uint64_t now = generation_now();
-    if (atomic_load(&self.off) || (!atomic_load(&made) && signal_safe_only) ||
+    if (atomic_load(&self.off) || (!atomic_load(&made) && (signal_safe_only || in_signal_handler())) ||
         !claim_turn(now, signal_safe_only))
         return false;
     bool ok = have_arena();
@@ -201,7 +204,7 @@ static bool set_up(bool serving, bool signal_safe_only)
     if (ok) {
         self.served |= serving;
         bool wants = self.served && !self.no_thread && !thread_running();
-        if (wants && signal_safe_only)
+        if (wants && (signal_safe_only || in_signal_handler()))
             atomic_store(&thread_due, true);
         else if (wants)
             atomic_store(&thread_due, !thread_start(self.home, self.config, self.index));
@@ -230,7 +233,7 @@ bool process_accepts(void)
         return false;
     if (atomic_load(&made))
         return true;
-    if (!claim_turn(generation_now(), false))
+    if (in_signal_handler() || !claim_turn(generation_now(), false))
         return false;
     bool ok = have_arena();
     atomic_store(&claiming, 0);
@@ -382,9 +385,11 @@ void process_postfork_child(bool no_thread)
         inherited.epoch = atomic_load(&arena_slot(&self.arena, self.index)->epoch);
         /* A producer that this fork interrupted goes on in the child: it writes here, not into its parent's
          * ring. */
-        void *over = mmap(self.slot, self.arena.slot_size, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-        (void)over; /* refused, it can only write into its parent's ring, which a reader checks */
+        if (!KNOB_OFF(private_slot)) {
+            void *over = mmap(self.slot, self.arena.slot_size, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+            (void)over; /* refused, it can only write into its parent's ring, which a reader checks */
+        }
         self.slot = NULL;
         self.ring = NULL;
     }

@@ -16,7 +16,7 @@ void process_forks(void);
 uint32_t process_fork_wait_ms(void);
 /* Under the queue lock, in prepare: seals what is queued as the parent's batch. */
 void process_drain(void);
-/* In the parent, after: wakes the thread to export it now. */
+/* In the parent, after: the thread exports it now. */
 void process_drained(void);
 /* In the child: its parent's slot is not its own. `no_thread`: a thread must not be started here, ever.
  * Async-signal-safe. */

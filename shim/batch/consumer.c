@@ -36,6 +36,7 @@ static bool buffer_room(struct consumer *c, size_t need)
                         : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return false;
+    madvise(p, size, MADV_DONTFORK); /* a fork need not copy it: the child's thread has one of its own */
     c->buffer = p;
     c->buffer_size = size;
     return true;

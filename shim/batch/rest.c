@@ -8,17 +8,22 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
-/* The word: at rest (1 bit), epoch of lapsed holds (8), forkers waiting (11), holds (12). A hold is only ever
- * taken while the thread is at rest, and the thread leaves rest only while there is none: both by
- * compare-and-swap. */
+/* The word: at rest (1 bit), epoch of lapsed holds (7), the thread is to be woken when the last hold goes
+ * (1), forkers waiting (11), holds (12). A hold is only ever taken while the thread is at rest, and the
+ * thread leaves rest only while there is none: both by compare-and-swap. */
 #define AT_REST 0x80000000u
-#define EPOCH_ONE 0x00800000u
-#define EPOCH_MASK 0x7f800000u
+#define EPOCH_ONE 0x01000000u
+#define EPOCH_MASK 0x7f000000u
+#define WAKE_ME 0x00800000u
 #define WAITING_ONE 0x00001000u
 #define WAITING_MASK 0x007ff000u
 #define HOLDS_MASK 0x00000fffu
 
 static const uint64_t LAPSE_NS = 1000000000u;
+
+/* A hold lasts as long as a fork does, and to wake a thread on another CPU costs that fork some 20 us. So the
+ * thread looks again by itself, a few times; only then it asks to be woken. */
+enum { LOOK_FIRST_NS = 100000, LOOK_LAST_NS = 1600000 };
 
 static _Atomic uint32_t *_Atomic word;
 
@@ -50,10 +55,10 @@ void rest_enter(void)
 void rest_leave(void)
 {
     _Atomic uint32_t *w = atomic_load(&word);
-    uint64_t since = 0;
+    uint64_t since = 0, look = LOOK_FIRST_NS;
     for (uint32_t v = atomic_load(w);;) {
         if ((v & (HOLDS_MASK | WAITING_MASK)) == 0) {
-            if (atomic_compare_exchange_weak(w, &v, v & ~AT_REST))
+            if (atomic_compare_exchange_weak(w, &v, v & ~(AT_REST | WAKE_ME)))
                 return;
             continue;
         }
@@ -67,7 +72,14 @@ void rest_leave(void)
                 since = now, v = atomic_load(w);
             continue;
         }
-        futex_wait(w, v, since + LAPSE_NS - now);
+        if (look < LOOK_LAST_NS) {
+            futex_wait(w, v, look);
+            look *= 2;
+        } else if (v & WAKE_ME) {
+            futex_wait(w, v, since + LAPSE_NS - now);
+        } else {
+            atomic_compare_exchange_weak(w, &v, v | WAKE_ME);
+        }
         v = atomic_load(w);
     }
 }
@@ -128,7 +140,7 @@ void rest_release(uint32_t token)
         return;
     for (uint32_t v = atomic_load(w); token_of(v) == token && (v & HOLDS_MASK);) {
         if (atomic_compare_exchange_weak(w, &v, v - 1)) {
-            if ((v & HOLDS_MASK) == 1)
+            if ((v & HOLDS_MASK) == 1 && v & (WAKE_ME | WAITING_MASK))
                 futex_wake_all(w);
             return;
         }

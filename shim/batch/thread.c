@@ -33,6 +33,7 @@ static _Atomic uint32_t flush_done;  /* the last ticket served */
 static _Atomic uint32_t stop;        /* 1: begin no batch, 2: and it is quiet */
 static _Atomic uint32_t last_one;
 static _Atomic uint64_t flush_until; /* CLOCK_MONOTONIC */
+static _Atomic bool asleep;          /* it waits for *wake to change; else it looks at it by itself */
 static _Atomic bool running;         /* or about to: somebody starts it */
 static _Atomic uint64_t there;       /* the generation in which it began to be one of the process's threads */
 
@@ -49,6 +50,16 @@ static bool stopping(void)
     return atomic_load_explicit(&stop, memory_order_relaxed) != 0;
 }
 
+/* At rest. Pairs with thread_wake: of its change of *wake and our setting of `asleep` one sees the other. */
+static void sleep_until_woken(uint32_t seen, uint64_t ns)
+{
+    rest_enter();
+    atomic_store(&asleep, true);
+    futex_wait(wake, seen, ns);
+    atomic_store(&asleep, false);
+    rest_leave();
+}
+
 static int host_wait(void *ctx, struct pollfd *fds, unsigned n, int timeout_ms)
 {
     (void)ctx;
@@ -60,9 +71,7 @@ static int host_wait(void *ctx, struct pollfd *fds, unsigned n, int timeout_ms)
             return -2;
         if (flush)
             pause = now_ns() < flush && flush - now_ns() < pause ? flush - now_ns() + 1 : pause;
-        rest_enter();
-        futex_wait(wake, seen, pause);
-        rest_leave();
+        sleep_until_woken(seen, pause);
         flush = atomic_load(&flush_until);
         return stopping() || (flush && now_ns() >= flush) ? -2 : 0;
     }
@@ -92,9 +101,7 @@ static void serve_flush(uint32_t ticket)
     while (consumer_run(&consumer, atomic_load(&flush_until)) == CONSUMER_FOREIGN && atomic_load(&last_one) &&
            now_ns() < atomic_load(&flush_until)) {
         /* Workers that leave together: what one still holds is ours as soon as it lets go or is dead. */
-        rest_enter();
-        futex_wait(wake, atomic_load(wake), LEAVING_PAUSE_NS);
-        rest_leave();
+        sleep_until_woken(atomic_load(wake), LEAVING_PAUSE_NS);
     }
     atomic_store(&flush_until, 0);
     atomic_store(&flush_done, ticket);
@@ -157,9 +164,7 @@ static void *batch_thread(void *arg)
         }
         uint64_t now = now_ns(), until = again < next ? again : next;
         if (now < until) {
-            rest_enter();
-            futex_wait(wake, seen, until - now);
-            rest_leave();
+            sleep_until_woken(seen, until - now);
             if (atomic_load(wake) == seen && now_ns() < until)
                 continue; /* a signal or nothing */
         }
@@ -238,7 +243,8 @@ void thread_wake(void)
     if (!thread_running() || !w)
         return; /* none, or another thread is about to start it: then it looks by itself */
     atomic_fetch_add(w, 1);
-    futex_wake_all(w);
+    if (atomic_load(&asleep))
+        futex_wake_all(w);
 }
 
 /* Waits until the thread has answered; its state is in *word. */
@@ -297,6 +303,7 @@ void thread_postfork_child(void)
     wake = NULL;
     atomic_store(&running, false);
     atomic_store(&there, 0);
+    atomic_store(&asleep, false);
     atomic_store(&flush_asked, 0);
     atomic_store(&flush_done, 0);
     atomic_store(&flush_until, 0);

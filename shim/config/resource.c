@@ -105,6 +105,23 @@ static void owner(struct wire *w, const struct config *config)
     __close(fd);
 }
 
+/* Milliseconds since 1970 as RFC 3339 has them. libc's gmtime_r reads /etc/localtime, with malloc, and this
+ * may be in a signal handler. Years begin in March here, so that a leap day is the last of its year. */
+static void utc(char *out, size_t size, unsigned long long ms)
+{
+    enum { MS_A_DAY = 86400000, DAYS_TO_1970 = 719468, DAYS_400_YEARS = 146097 };
+    unsigned ms_of_day = (unsigned)(ms % MS_A_DAY), days = (unsigned)(ms / MS_A_DAY) + DAYS_TO_1970;
+    unsigned day = days % DAYS_400_YEARS;
+    unsigned year = (day - day / 1460 + day / 36524 - day / (DAYS_400_YEARS - 1)) / 365;
+    day -= 365 * year + year / 4 - year / 100;
+    unsigned month = (5 * day + 2) / 153; /* 0 is March */
+    day -= (153 * month + 2) / 5;
+    month = month < 10 ? month + 3 : month - 9;
+    year += days / DAYS_400_YEARS * 400 + (month <= 2);
+    snprintf(out, size, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", year, month, day + 1, ms_of_day / 3600000,
+             ms_of_day / 60000 % 60, ms_of_day / 1000 % 60, ms_of_day % 1000);
+}
+
 static void process(struct wire *w, const struct config *config, const char *path, const char *executable)
 {
     put_text(w, config, "process.executable.name", executable);
@@ -129,11 +146,8 @@ static void process(struct wire *w, const struct config *config, const char *pat
         clock_gettime(CLOCK_BOOTTIME, &up);
         long long ms = ((long long)now.tv_sec - up.tv_sec) * 1000 + (now.tv_nsec - up.tv_nsec) / 1000000 +
                        (long long)(ticks * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
-        time_t seconds = (time_t)(ms / 1000);
-        struct tm tm;
-        if (gmtime_r(&seconds, &tm)) {
-            size_t n = strftime(text, 40, "%Y-%m-%dT%H:%M:%S", &tm);
-            snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
+        if (ms > 0) {
+            utc(text, sizeof text, (unsigned long long)ms);
             put_text(w, config, "process.creation.time", text);
         }
     }

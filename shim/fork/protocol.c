@@ -45,6 +45,7 @@ void fork_after_parent(const struct fork_call *call, pid_t pid)
     if (KNOB_OFF(leaf_lock))
         queue_unlock();
     rest_release(call->hold);
+    process_drained();
     fork_after_vfork(call, pid);
 }
 
@@ -93,7 +94,8 @@ static void parent(void)
     queue_unlock();
     rest_release(tls.hold);
     tls.hold = REST_NOT_HELD;
-    process_drained();
+    if (tls.fork_depth == 0)
+        process_drained();
     process_postfork_parent(0, 0);
     errno = keep;
 }

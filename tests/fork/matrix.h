@@ -66,6 +66,9 @@ bool way_known(void);
 bool way_repeats(void); /* it forks many times by itself */
 void reap_all(const char *who);
 
+/* A fork at every few instructions of an enqueue (matrix_step.c). */
+void step_as(pid_t (*how)(void));
+
 void reuse_fds(const char *who);
 int serve_request(const char *who);
 #endif

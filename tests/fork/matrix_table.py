@@ -28,6 +28,8 @@ WAYS = {
     "threads8": "fork() in 8 threads at once, 5 times",
     "handler": "fork() in a signal handler, in the middle of an enqueue",
     "handler_Fork": "_Fork() in a signal handler, in the middle of an enqueue",
+    "step": "fork() in a signal handler, at every 7th instruction of an enqueue",
+    "step_Fork": "_Fork() in a signal handler, at every 7th instruction of an enqueue",
     "in_prepare": "fork() in an atfork handler's own prepare",
     "nested3": "fork of a fork of a fork",
     "newpid": "clone(CLONE_NEWPID)",
@@ -38,6 +40,7 @@ GOINGS = ("serve", "exit", "_exit", "quick_exit", "exec", "abort", "return", "ki
 
 TWICE = ("fork", "__fork", "_Fork", "sys_clone3", "sys_fork", "asm_clone3", "asm_fork")
 RAW = ("sys_clone3", "sys_fork", "asm_clone3", "asm_fork")
+HANDLERS = ("handler", "handler_Fork", "step", "step_Fork")
 CLONES = ("clone_sigchld", "__clone", "clone_vfork_novm", "clone_files", "clone_16k", "newpid")
 PASS = ("vfork", "clone_vm", "clone_vm_only", "posix_spawn", "popen", "system")
 
@@ -99,6 +102,8 @@ CIRCUMSTANCES = {
     "listed_twice": _c("LD_PRELOAD lists us twice", "batch", "listens", env=(("MATRIX_TWICE", "1"),)),
     "during": _c("another thread's span is to arrive while the child lives", "batch", "busy_parent", "slow", env=QUICK),
     "returns": _c("the child has a batch thread of its own when it returns", "batch", "child_flush"),
+    "lapped": _c("the whole queue is used again before the child goes on", "batch",
+                 env=(("OTEL_BSP_MAX_QUEUE_SIZE", "64"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64"), ("OTEL_BSP_SCHEDULE_DELAY", "4000"))),
     "quiet": _c("the child says nothing to us", "batch", "quiet"),
     "open_request": _c("a request is open across it; the child closes every file", "batch", "listens", "open_request"),
 }
@@ -124,7 +129,7 @@ def possible(way, going, circumstance):
         return going in ("exec", "_exit")
     if way == "clone_vm_only":
         return going == "_exit"
-    if way in ("handler", "handler_Fork", "lost_forker"):
+    if way in (*HANDLERS, "lost_forker"):
         return going == "_exit"
     if way == "threads8":
         return going != "return"
@@ -191,4 +196,5 @@ def rows():
     add(("fork",), ("serve", "_exit"), ("dlclose", "listed_twice"))
     add(("clone_vfork_novm",), ("_exit", "exec"), ["during"])
     add(("vfork", "clone_vm", "fork"), ("exec", "_exit"), ["open_request"])
+    add(("step", "step_Fork"), ("_exit",), ["lapped"])
     return list(table.values())

@@ -23,7 +23,7 @@ def p(off, traps, way, going, circumstance, tries, what, **more):
 
 
 PROTECTIONS = [
-    p("hold", "13, 31, 69", "clone_sigchld", "serve", "starting", 40, "the batch thread is brought to rest before a fork"),
+    p("hold", "13, 31, 69", "clone_sigchld", "serve", "starting", 150, "the batch thread is brought to rest before a fork"),
     p("queue_nesting", "27", "fork", "_exit", "early", 2, "a thread that holds the queue lock may fork again"),
     p("queue_reinit", "22", "fork", "serve", "asleep", 2, "the queue lock is made anew in the child"),
     p("atfork", "1", "daemon", "serve", "asleep", 2, "pthread_atfork sees daemon() and forkpty()"),
@@ -31,6 +31,8 @@ PROTECTIONS = [
     p("generation", "2, 14", "asm_clone3", "serve", "asleep", 3, "the generation page is wiped in any child"),
     p("generation,reseed", "34", "fork", "serve", "asleep", 3, "a child draws ids of its own"),
     p("child_forgets", "33", "fork", "serve", "asleep", 3, "the parent's slot is not the child's"),
+    p("private_slot", "81", "step", "_exit", "lapped", 2, "a child that comes back into its parent's enqueue writes into memory of its own", limit=20),
+    p("private_slot", "81", "step_Fork", "_exit", "lapped", 2, "the same, of a child that no atfork handler saw", limit=20),
     p("thread_forgets", "24", "fork", "serve", "asleep", 2, "the parent's thread is not the child's"),
     p("close_copies", "54", "fork", "_exit", "asleep", 2, "the child's copy of the connection is closed"),
     p("shares_files", "9", "clone_files", "serve", "asleep", 2, "a CLONE_FILES child closes nothing and starts no thread"),

@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import signal
@@ -150,10 +151,11 @@ class Run:
                     if cell.circumstance == "starting" and cell.way not in RAW and (".parent fds" in rest or ".end fds" in rest):
                         # what is being opened, and a socket before it is moved up
                         rest = re.sub(r"\d=([\w.-]+\.(conf|so|crt|cnf)[\d.]*|socket:),", "", rest)
-                    if ".parent fds" in rest:  # what it opens for a moment: /proc/PID/stat, a resolver's socket
+                    # what its own thread opens for a moment: /proc/PID/stat, a resolver's socket
+                    if ".parent fds" in rest or ".end fds" in rest:
                         rest = re.sub(r"\d=stat,", "", rest)
-                        if cell.circumstance == "dns":
-                            rest = re.sub(r"3=socket:,$", "", rest)
+                    if ".parent fds" in rest and cell.circumstance == "dns":
+                        rest = re.sub(r"3=socket:,$", "", rest)
                 self.host[" ".join(words[:2])].append(rest)
             elif kind == "t":
                 self.threads.append((words[0], int(words[1]), int(words[2])))
@@ -274,6 +276,8 @@ def run_cell(settings, cell, knobs="", tries=1, limit=None, label=None):
         return {"skip": "needs root", "runs": 0}
     if cell.way == "newpid" and os.geteuid() != 0:
         return {"skip": "a PID namespace needs root", "runs": 0}
+    if cell.way.startswith("step") and platform.machine() != "x86_64":
+        return {"skip": "needs the trap flag of x86-64", "runs": 0}
     settings.limit = limit or settings.limit
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     one_run.control, _, _ = one_run(settings, cell, False)

@@ -199,6 +199,8 @@ class StallingReceiver:
     def _dns(self):
         while not self.stopped.is_set():
             query, who = self.dns.recvfrom(512)
+            if not query:
+                continue  # stop()
             if not self.stalled:
                 self.stalled = True
                 self.hold()
@@ -214,6 +216,10 @@ class StallingReceiver:
 
     def stop(self):
         self.stopped.set()
+        if self.mode == "dns":  # the next receiver of this process has the same address
+            self.dns.sendto(b"", (self.dns_address, 53))
+            self.threads[-1].join(5)
+            self.dns.close()
         if self.mode not in ("dead", "connecting") or os.path.exists(self.path("release")):
             try:
                 self.server.server_close()

@@ -65,17 +65,21 @@ def no_consumer():
     until(lambda: not consumers(), "every consumer goes by itself")
 
 
-def names():
+def names(keep=False):
+    """`keep`: its writer is alive, and may be in the middle of a line."""
     found = collections.Counter()
     if os.path.exists(lines):
         for line in open(lines, encoding="utf-8"):
+            if not line.endswith("\n"):
+                continue
             for rs in json.loads(line)["resourceSpans"]:
                 for ss in rs["scopeSpans"]:
                     for span in ss["spans"]:
                         path = [a["value"]["stringValue"] for a in span["attributes"] if a["key"] == "url.path"] \
                             if "attributes" in span else []
                         found[path[0] if path else span["name"]] += 1
-        os.unlink(lines)
+        if not keep:
+            os.unlink(lines)
     return found
 
 
@@ -112,6 +116,14 @@ def visible():
     same_as_without("an exec that fails", "noexec", 10)
     found, wanted = names(), [f"still-{i}" for i in range(10)]
     tap.check(not wrong(found, wanted), "an exec that fails: every span once", wrong(found, wanted))
+    wanted = [f"last-{i}" for i in range(20)]
+    for what, how in (("raise(SIGTERM)", 0), ("kill(getpid(), SIGINT)", 1), ("a signal raised again without its handler", 2)):
+        same_as_without(f"ended by {what}", "ends", 20, how)
+        found = names()
+        tap.check(not wrong(found, wanted), f"ended by {what}: every span once", wrong(found, wanted))
+    run("ends", 20, 3)
+    found = names()
+    tap.check(not found, "control: ended by a signal that nobody sees coming, they are lost", found)
     if os.geteuid() == 0 and subprocess.run(["unshare", "-pf", "true"], capture_output=True).returncode == 0:
         plain = run("children", 14, library=None, wrap=("unshare", "-pf", "--mount-proc", "--kill-child"))
         names()
@@ -154,6 +166,27 @@ def dead_young():
     found = run("exec", 20, library=lone_library_path)
     found = names()
     tap.check(len(found) < 21, "control: without the command an exec loses what is unsent", found)
+
+
+def sealed():
+    """What is queued when a process forks is exported then, not at the end of OTEL_BSP_SCHEDULE_DELAY."""
+    names()
+    process = subprocess.Popen([witness, "forks", "3"], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    wanted = ["/once"] + [f"sealed-{i}" for i in range(3)]
+    try:
+        for i in range(3):  # at the second the thread sleeps
+            until(lambda: set(wanted[:i + 2]) <= set(names(keep=True)), f"{wanted[i + 1]} arrives")
+            process.stdin.write("\n")
+            process.stdin.flush()
+        process.stdout.readline()
+    except TimeoutError as late:
+        print(f"# {late}")
+    finally:
+        found = names(keep=True)
+        _, error = process.communicate("", timeout=60)
+    names()
+    tap.check(not wrong(found, wanted), "a fork sends what is queued, once; what comes after it waits for its time", f"{found} {error}")
 
 
 class Server:
@@ -270,6 +303,7 @@ try:
     lone_library_path = lone_library()
     visible()
     dead_young()
+    sealed()
     forking()
     holds_nothing()
 finally:

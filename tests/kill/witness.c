@@ -7,13 +7,17 @@
  * witness exec N       N spans, then exec in the same pid, which looks around and makes one more
  * witness noexec N     an exec that fails in the middle of N spans
  * witness execs N      as exec, by each of the exec functions in turn
+ * witness ends N       N spans, then ends itself by a signal that it leaves at its default action
  * witness users        root's children of two other users: one of each is killed, and one of the second exits
  * witness many N      N children that live at the same time, each with a span
  * witness young N      a master whose N children are killed after one span each; then it lives until stdin
  * ends
+ * witness forks N      serves a request; a span, a fork and a byte of stdin, N times, and a span; then it
+ * lives until stdin ends
  */
 #include "forkspan.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -91,6 +95,26 @@ static void listen_somewhere(void)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || listen(fd, 5) != 0)
         exit(9);
+}
+
+/* A request of its own, read and answered: who serves has a batch thread. */
+static void serve_once(void)
+{
+    static const char request[] = "GET /once HTTP/1.1\r\nHost: it\r\n\r\n",
+                      answer[] = "HTTP/1.1 204 No Content\r\n\r\n";
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    char head[100];
+    int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), peer;
+    if (bind(listener, (struct sockaddr *)&at, len) != 0 || listen(listener, 5) != 0 ||
+        getsockname(listener, (struct sockaddr *)&at, &len) != 0 ||
+        connect(client, (struct sockaddr *)&at, len) != 0 || (peer = accept(listener, NULL, NULL)) < 0 ||
+        write(client, request, sizeof request - 1) < 0 || read(peer, head, sizeof head) <= 0 ||
+        write(peer, answer, sizeof answer - 1) < 0)
+        exit(9);
+    close(peer);
+    close(client);
+    close(listener);
 }
 
 static void child(int i)
@@ -210,6 +234,28 @@ static void by_exec(const char *self, char **argv, int which)
     exit(8);
 }
 
+/* argv[3]: how. */
+static void by_signal(int how)
+{
+    switch (how) {
+    case 0:
+        raise(SIGTERM);
+        break;
+    case 1:
+        kill(getpid(), SIGINT);
+        break;
+    case 2: /* as uvicorn: its handler has stopped the server, and goes */
+        signal(SIGQUIT, on_sigchld);
+        raise(SIGQUIT);
+        signal(SIGQUIT, SIG_DFL);
+        raise(SIGQUIT);
+        break;
+    default: /* the control: nobody sees it coming */
+        syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGTERM);
+    }
+    exit(9);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -226,6 +272,13 @@ int main(int argc, char **argv)
         if (which < last)
             by_exec("/proc/self/exe", argv, which);
         span("after", 0);
+    } else if (!strcmp(what, "ends")) {
+        struct rlimit none = {0, 0};
+        setrlimit(RLIMIT_CORE, &none);
+        for (int i = 0; i < n; i++)
+            span("last", i);
+        look_around("before the signal");
+        by_signal(which);
     } else if (!strcmp(what, "noexec")) {
         for (int i = 0; i < n; i++) {
             errno = 0;
@@ -282,6 +335,24 @@ int main(int argc, char **argv)
             ;
         look_around("at the end");
         _exit(0); /* no exit path: what is unsent now stays so */
+    } else if (!strcmp(what, "forks")) {
+        serve_once();
+        char c;
+        for (int i = 0; i < n; i++) {
+            span("sealed", i);
+            pid_t pid = fork();
+            if (pid == 0)
+                _exit(0);
+            waitpid(pid, NULL, 0);
+            if (read(0, &c, 1) != 1)
+                return 9;
+        }
+        span("late", 0);
+        printf("one more\n");
+        fflush(stdout);
+        while (read(0, &c, 1) < 0)
+            ;
+        _exit(0);
     } else {
         return 2;
     }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 static _Atomic bool working, stop_worker;
 static _Atomic unsigned rounds;
@@ -89,4 +90,34 @@ Test(rest, a_hold_whose_forker_never_comes_back_lapses_and_its_late_release_does
     cr_assert_neq(fresh, lost, "another epoch");
     rest_release(fresh);
     rest_leave();
+}
+
+static void *leaver(void *arg)
+{
+    rest_leave();
+    *(uint64_t *)arg = clock_ns(CLOCK_MONOTONIC);
+    return NULL;
+}
+
+/* Holds of a fork's length and of one that takes long: it looks by itself, then it is woken. The end of a
+ * hold that nobody tells of comes with its lapse, after a second. */
+Test(rest, a_thread_that_waits_goes_on_soon_after_the_last_release)
+{
+    static const unsigned held_us[] = {0, 150, 700, 3000, 50000};
+    for (size_t i = 0; i < sizeof held_us / sizeof *held_us; i++) {
+        cr_assert(rest_make());
+        rest_enter();
+        uint32_t first = rest_hold(10), second = rest_hold(10);
+        pthread_t thread;
+        uint64_t left = 0;
+        pthread_create(&thread, NULL, leaver, &left);
+        usleep(held_us[i]);
+        rest_release(first);
+        uint64_t released = clock_ns(CLOCK_MONOTONIC);
+        rest_release(second);
+        pthread_join(thread, NULL);
+        cr_assert(left >= released, "it left while it was held");
+        cr_assert(left - released < 700000000u, "held %u us: it left %lu us later", held_us[i],
+                  (unsigned long)(left - released) / 1000);
+    }
 }

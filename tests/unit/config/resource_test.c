@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -100,6 +101,15 @@ Test(resource, what_it_holds)
     cr_assert_str_eq(attribute(bytes, len, "os.type", v), "linux");
     cr_assert_not_null(attribute(bytes, len, "host.name", v));
     cr_assert_not_null(attribute(bytes, len, "process.creation.time", v));
+    struct tm tm = {0};
+    char again[64] = "";
+    const char *rest = strptime(v, "%Y-%m-%dT%H:%M:%S", &tm);
+    cr_assert_not_null(rest, "%s", v);
+    time_t born = timegm(&tm), now = time(NULL);
+    cr_assert(born <= now && born > now - 600, "%s is not when this process began", v);
+    strftime(again, sizeof again, "%Y-%m-%dT%H:%M:%S", gmtime(&born)); /* libc's, of the same second */
+    cr_assert_eq(strncmp(again, v, strlen(again)), 0, "%s is %s", v, again);
+    cr_assert(rest[0] == '.' && strlen(rest) == 5 && rest[4] == 'Z', "%s", v);
     cr_assert_not_null(attribute(bytes, len, "process.executable.path", v));
     cr_assert_null(attribute(bytes, len, "process.command_line", v), "it may hold secrets");
     cr_assert_null(attribute(bytes, len, "process.command_args", v));
