@@ -2,17 +2,17 @@
  * prefork.c - a small prefork server whose workers die on request.
  *
  * prefork WORKERS. Prints its port and pid. GET /ok/N answers with the worker's pid; /hang/N answers never;
- * /abort/N, /exit/N, /exec/N and /rlimit/N end the worker before the answer, /late/N after it and before the
- * close. A worker that died is replaced. SIGTERM: the workers end, then the master.
+ * /abort/N, /exit/N, /exec/N, /rlimit/N and /grow/N end the worker before the answer (die.h), /late/N after
+ * it and before the close. A worker that died is replaced. SIGTERM: the workers end, then the master.
  */
+#include "die.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,13 +42,16 @@ static int read_head(int fd, char *head, size_t room)
     return 0;
 }
 
-static void out_of_memory(void)
+static void die_if_asked(const char *path)
 {
-    struct rlimit limit = {64 << 20, 64 << 20};
-    setrlimit(RLIMIT_AS, &limit);
-    for (;;) /* as programs do that cannot go on without */
-        if (mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
-            abort();
+    static const struct {
+        const char *path;
+        int (*die)(void *);
+    } ways[] = {{"/hang/", die_hang}, {"/abort/", die_abort},   {"/exit/", die_exit},
+                {"/exec/", die_exec}, {"/rlimit/", die_rlimit}, {"/grow/", die_grow}};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (!strncmp(path, ways[i].path, strlen(ways[i].path)))
+            ways[i].die(NULL);
 }
 
 static void answer(int fd)
@@ -56,19 +59,8 @@ static void answer(int fd)
     char head[4096], body[32], text[256];
     if (!read_head(fd, head, sizeof head))
         return;
-    struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-    if (!strncmp(head, "GET /hang/", 10))
-        for (;;)
-            pause();
-    if (!strncmp(head, "GET /abort/", 11))
-        abort();
-    if (!strncmp(head, "GET /exit/", 10))
-        _exit(7);
-    if (!strncmp(head, "GET /exec/", 10))
-        execl("/bin/true", "true", (char *)NULL);
-    if (!strncmp(head, "GET /rlimit/", 12))
-        out_of_memory();
+    if (!strncmp(head, "GET ", 4))
+        die_if_asked(head + 4);
     snprintf(body, sizeof body, "%d", (int)getpid());
     int n =
         snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
