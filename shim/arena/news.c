@@ -58,12 +58,11 @@ bool news_reaped(const struct arena *a, pid_t pid, int status)
     uint64_t ticket = ticket_of(pid), own_namespace = 0;
     bool told = false;
     for (uint32_t i = 0; i < a->slots; i++) {
-        struct slot *s = arena_slot(a, i);
-        uint64_t state = atomic_load(&s->state);
-        if ((uint32_t)state != SLOT_LIVE)
+        if (!arena_slot_live(a, i))
             continue;
+        struct slot *s = arena_slot(a, i);
         uint64_t its = atomic_load(&s->ticket);
-        if (its ? its != ticket : (uint32_t)(state >> 32) != (uint32_t)pid)
+        if (its ? its != ticket : arena_slot_pid(a, i) != pid)
             continue;
         /* born where no wrapper was: only its pid tells, in its own namespace */
         if (its == 0 && own_namespace == 0)

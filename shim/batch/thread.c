@@ -6,6 +6,7 @@
 #include "batch/consumer.h"
 #include "batch/loader.h"
 #include "batch/rest.h"
+#include "birth.h"
 #include "clock.h"
 #include "fork/knobs.h"
 #include "futex.h"
@@ -125,6 +126,7 @@ static void *batch_thread(void *arg)
     struct slot *s = arena_slot(consumer.arena, own_slot);
     if (!liveness_hold(&consumer.arena->header->liveness[own_slot]))
         log_debug("no robust futexes here: a dead worker is known by its pid");
+    birth_tell(consumer.arena, consumer.config, own_slot);
     /* Opened while not at rest: a fork waits for it. */
     loader_after_fork_child();
     consumer.ops = loader_open(consumer.config, &host, &consumer.exporter);

@@ -77,7 +77,7 @@ static struct request_table *table;
 static void live_slot(uint32_t i, uint32_t liveness)
 {
     struct slot *s = arena_slot(&arena, i);
-    atomic_store(&s->state, (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
+    atomic_store(arena_state(&arena, i), (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
     atomic_store(&s->epoch, 1);
     request_table_init(slot_requests(&arena, s));
     ring_init(slot_ring(&arena, s));
@@ -149,7 +149,7 @@ static void told(int status)
 
 static bool given_back(void)
 {
-    return (uint32_t)atomic_load(&dead->state) == SLOT_FREE;
+    return (uint32_t)atomic_load(arena_state(&arena, DEAD)) == SLOT_FREE;
 }
 
 Test(fatal, a_request_without_a_record_is_one_span_with_the_signal)
@@ -263,6 +263,33 @@ Test(fatal, a_head_that_is_still_being_read_is_no_span)
     consumer_run(&consumer, 0);
     cr_assert_eq(n_sent, 0);
     cr_assert(given_back());
+}
+
+/* Its memory is as it was here: nothing but what a claim and a release say empties it. */
+Test(fatal, who_claims_the_slot_next_finds_it_empty)
+{
+    make();
+    open_request("/killed");
+    atomic_store(&open_request("/half")->phase, REQUEST_HEAD);
+    struct request *r = open_request("/unrecorded");
+    atomic_store(&r->phase, REQUEST_UNRECORDED);
+    request_read_by(table, r, 7);
+    struct ring_place torn = reserve();
+    (void)torn;
+    told(SIGKILL);
+    consumer_run(&consumer, 0);
+    cr_assert(given_back());
+    cr_assert_eq(slot_claim(&arena, false), DEAD);
+    cr_assert_null(request_only_one(table, 7));
+    cr_assert_eq(ring_queued(slot_ring(&arena, dead)), 0);
+    struct ring_record record;
+    struct ring_place first = reserve();
+    cr_assert_eq(ring_peek(slot_ring(&arena, dead), &arena.shape, at_make(first.number, 0), &record),
+                 RING_UNFINISHED);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        const char *at = (const char *)request_claim(table);
+        cr_assert(at > (const char *)table && at < (const char *)table + request_table_size(), "%u", i);
+    }
 }
 
 Test(fatal, what_a_killed_sweeper_claimed_is_taken_over)
