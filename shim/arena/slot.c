@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena/slot.h"
+#include "arena/news.h"
 #include "arena/requests.h"
 #include "decimal.h"
 #include "futex.h"
@@ -120,7 +121,11 @@ bool slot_owner_dead(const struct arena *a, uint32_t i)
         return true;
     if (word & FUTEX_TID_MASK)
         return false;
-    /* No thread yet, or a kernel without robust lists: its pid tells, if it is one of our pid namespace. */
+    /* No thread yet, or a kernel without robust lists: its parent has reaped it, or its pid tells, if it is
+     * one of our pid namespace. */
+    uint32_t news = atomic_load(&s->news);
+    if (news & NEWS_SET && !(news & NEWS_EXEC))
+        return true;
     pid_t pid = arena_slot_pid(a, i);
     if (pid <= 0 || atomic_load(&s->pid_namespace) != own_pid_namespace())
         return false;

@@ -339,6 +339,46 @@ Test(fatal, news_reach_the_child_of_the_ticket_not_of_the_pid)
     cr_assert(!news_reaped(&arena, 77, SIGABRT), "a ticket tells once");
 }
 
+/* Reaped before its parent had put its ticket down, or by another process than the one that made it. */
+Test(fatal, news_of_a_child_without_a_ticket_go_by_its_pid)
+{
+    make();
+    atomic_store(&dead->ticket, news_ticket(&arena));
+    atomic_store(&dead->pid_namespace, own_pid_namespace() + 1);
+    cr_assert(!news_reaped(&arena, getpid(), SIGABRT), "of another namespace");
+    atomic_store(&dead->pid_namespace, own_pid_namespace());
+    cr_assert(news_reaped(&arena, getpid(), SIGABRT));
+    cr_assert_eq(atomic_load(&dead->news), NEWS_SET | SIGABRT);
+}
+
+/* It had no thread, and its pid says nothing here. */
+Test(fatal, one_that_its_parent_has_reaped_is_dead)
+{
+    make();
+    atomic_store(&arena.header->liveness[DEAD], 0);
+    atomic_store(&dead->pid_namespace, own_pid_namespace() + 1);
+    open_request("/reaped");
+    consumer_run(&consumer, 0);
+    cr_assert(!given_back(), "not known to be dead");
+    told(SIGKILL);
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_eq(times("SIGKILL", 7), 1);
+    cr_assert(given_back());
+}
+
+Test(fatal, it_ended_when_that_was_first_seen)
+{
+    make();
+    struct request *r = open_request("/killed");
+    const uint64_t second = UINT64_C(1000000000);
+    r->start_monotonic_ns -= 4 * second;
+    uint64_t seen = r->start_monotonic_ns + 2 * second, end = r->start_realtime_ns + 2 * second;
+    atomic_store(&dead->dead_since_ns, seen);
+    told(SIGKILL); /* its parent looked 2 s later */
+    consumer_run(&consumer, 0);
+    cr_assert_eq(times(&end, sizeof end), 1);
+}
+
 Test(fatal, how_it_ended_in_words)
 {
     char type[NEWS_TYPE_MAX];
