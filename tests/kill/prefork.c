@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * prefork.c - a small prefork server whose workers die on request.
  *
- * prefork WORKERS. Prints its port and pid. GET /ok/N answers with the worker's pid; /hang/N answers never;
- * /abort/N, /exit/N, /exec/N, /rlimit/N and /grow/N end the worker before the answer (die.h), /late/N after
- * it and before the close. A worker that died is replaced. SIGTERM: the workers end, then the master.
+ * prefork WORKERS [late]. Prints its port and pid. GET /ok/N answers with the worker's pid; /hang/N answers
+ * never; /abort/N, /exit/N, /exec/N, /rlimit/N and /grow/N end the worker before the answer (die.h), /late/N
+ * after it and before the close. A worker that died is replaced. SIGTERM: the workers end, then the master.
+ * "late": a master that does not look after its children before it stops. It tells them to stop, which they
+ * do by exit, and reaps the one that had died before when all others have ended, or half a second later.
  */
 #include "die.h"
 
@@ -15,10 +17,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WORKERS_MAX = 64 };
 static volatile sig_atomic_t stopping;
+static int late;
 
 static void on_term(int signal_number)
 {
@@ -73,7 +77,8 @@ static void answer(int fd)
 
 static void worker(int listener)
 {
-    signal(SIGTERM, SIG_DFL);
+    if (!late)
+        signal(SIGTERM, SIG_DFL);
     while (!stopping) {
         int fd = accept(listener, NULL, NULL);
         if (fd < 0)
@@ -81,6 +86,8 @@ static void worker(int listener)
         answer(fd);
         close(fd);
     }
+    if (late)
+        exit(0);
     _exit(0);
 }
 
@@ -92,9 +99,21 @@ static pid_t spawn(int listener)
     return pid;
 }
 
+/* True when every child has ended; none is reaped. */
+static int all_ended(const pid_t *workers, int n)
+{
+    for (int i = 0; i < n; i++) {
+        siginfo_t info = {0};
+        if (waitid(P_PID, (id_t)workers[i], &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+            return 0;
+    }
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     int n = argc > 1 ? atoi(argv[1]) : 4;
+    late = argc > 2;
     pid_t workers[WORKERS_MAX];
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
@@ -108,6 +127,14 @@ int main(int argc, char **argv)
         workers[i] = spawn(listener);
     printf("%d %d\n", ntohs(at.sin_port), (int)getpid());
     fflush(stdout);
+    sigset_t term, none;
+    sigemptyset(&none);
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, NULL);
+    while (late && !stopping)
+        sigsuspend(&none);
+    sigprocmask(SIG_UNBLOCK, &term, NULL);
     while (!stopping) {
         pid_t gone = wait(NULL);
         for (int i = 0; i < n && !stopping; i++)
@@ -116,6 +143,8 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < n; i++)
         kill(workers[i], SIGTERM);
+    for (int ms = 0; late && ms < 500 && !all_ended(workers, n); ms++)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
     while (wait(NULL) > 0 || errno == EINTR)
         ;
     return 0;
