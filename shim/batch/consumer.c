@@ -87,7 +87,7 @@ static bool collect_scope(struct consumer *c, struct slot *s, const struct seale
     return true;
 }
 
-/* Sends the oldest sealed batch. False: aborted, it stays. */
+/* Sends the oldest sealed batch. False: aborted, or no memory; it stays. */
 static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sealed, uint64_t deadline_ns)
 {
     struct slot *s = arena_slot(c->arena, i);
@@ -102,12 +102,11 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
         for (uint32_t scope = 0; scope < RING_SCOPES && whole; scope++)
             whole = collect_scope(c, s, sealed, scope, &b);
     }
-    count(s, COUNT_CORRUPT, b.corrupt);
     if (!whole) {
-        count(s, COUNT_DROPPED, b.spans);
-        log_error("no memory for a batch: %u spans dropped", b.spans);
-        return true;
+        log_warn("no memory for a batch: it is tried again");
+        return false;
     }
+    count(s, COUNT_CORRUPT, b.corrupt);
     if (b.spans == 0)
         return true; /* an envelope without spans is never sent */
     if (!c->exporter) {
@@ -143,6 +142,7 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
         count(s, COUNT_FAILED, out.rejected);
         return true;
     case EXPORT_ABORTED:
+    case EXPORT_NO_MEMORY:
         if (!out.any_byte_sent)
             atomic_store(&s->sending, 0);
         return false;
@@ -233,8 +233,11 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
         bool own = c->me == consumer_word(i, atomic_load(&s->epoch));
         /* asked before emptying: what comes later is in the ring by then */
         bool dead = slot_owner_dead(a, i);
-        if (!empty_ring(c, i, dead, deadline_ns))
+        if (!empty_ring(c, i, dead, deadline_ns)) {
+            if (!own && !c->stopping()) /* another process may have the memory, or the time, for it */
+                atomic_compare_exchange_strong(&s->consumer, &owner, 0);
             return CONSUMER_STOPPED;
+        }
         enum consumer_result burial = dead && !own ? bury(c, i, deadline_ns) : CONSUMER_EMPTY;
         if (burial == CONSUMER_STOPPED)
             return burial;

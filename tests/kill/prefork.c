@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -46,6 +47,12 @@ static int read_head(int fd, char *head, size_t room)
     return 0;
 }
 
+static void limit_memory(rlim_t bytes)
+{
+    struct rlimit limit = {bytes, RLIM_INFINITY};
+    setrlimit(RLIMIT_AS, &limit);
+}
+
 static void die_if_asked(const char *path)
 {
     static const struct {
@@ -65,6 +72,10 @@ static void answer(int fd)
         return;
     if (!strncmp(head, "GET ", 4))
         die_if_asked(head + 4);
+    if (!strncmp(head, "GET /squeeze/", 13))
+        limit_memory(1 << 20);
+    if (!strncmp(head, "GET /ease/", 10))
+        limit_memory(RLIM_INFINITY);
     snprintf(body, sizeof body, "%d", (int)getpid());
     int n =
         snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",

@@ -31,6 +31,8 @@ def names():
     found = collections.Counter()
     if os.path.exists(lines):
         for line in open(lines, encoding="utf-8"):
+            if not line.endswith("\n"):
+                break  # it is still being written
             for rs in json.loads(line)["resourceSpans"]:
                 for ss in rs["scopeSpans"]:
                     for span in ss["spans"]:
@@ -109,6 +111,26 @@ def small(what, wrap, most):
     tap.check(not wrong, f"{what}: each request is one span", wrong[:10])
 
 
+def squeezed():
+    """A worker that gets no more memory keeps what it can not send, until it can."""
+    fresh()
+    server = Server(1, OTEL_BSP_SCHEDULE_DELAY="50")
+    sent = ["/squeeze/0", *(f"/ok/{n}" for n in range(600)), "/ease/0"]
+    try:
+        for path in sent[:-1]:
+            server.get(path)
+        until(lambda: "no memory for" in pathlib.Path(server.log).read_text(), "there is no memory for a batch", 10)
+        server.get(sent[-1])
+        until(lambda: len(names()) >= len(sent), "all spans", 10)
+    except TimeoutError as error:
+        print(f"# {error}")
+    server.stop()
+    found = names()
+    wrong = [path for path in sent if found[path] != 1]
+    tap.check(not wrong, "a worker without memory: each request is one span when it has some again", f"{len(wrong)}: {wrong[:10]}")
+    tap.check("no memory for" in pathlib.Path(server.log).read_text(), "and it is said that there was none")
+
+
 def in_memory_cgroup():
     try:
         with memory_cgroup(256 << 20) as group:
@@ -151,6 +173,7 @@ try:
     users()
     more_workers_than_slots()
     small("512 MiB of address space", ("prlimit", f"--as={512 << 20}"), 32 << 20)
+    squeezed()
     in_memory_cgroup()
     if pathlib.Path("/proc/sys/vm/overcommit_memory").read_text().strip() != "2":
         tap.skip("vm.overcommit_memory=2", "it is the whole machine's, and not set")

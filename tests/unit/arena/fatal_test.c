@@ -36,12 +36,17 @@ void log_line(enum log_level level, const char *format, ...)
 
 static uint8_t sent[1 << 20];
 static size_t sent_len;
-static unsigned n_sent, batches;
+static unsigned n_sent, batches, lacking; /* so often there is no memory */
 
 static void take(struct exporter *e, const struct exporter_batch *b, uint64_t deadline,
                  struct export_outcome *out)
 {
     (void)e, (void)deadline;
+    if (lacking) {
+        lacking--;
+        *out = (struct export_outcome){.result = EXPORT_NO_MEMORY};
+        return;
+    }
     for (size_t i = 0; i < b->n_scopes; i++) {
         memcpy(sent + sent_len, b->scopes[i].spans, b->scopes[i].spans_len);
         sent_len += b->scopes[i].spans_len;
@@ -377,6 +382,22 @@ Test(fatal, it_ended_when_that_was_first_seen)
     told(SIGKILL); /* its parent looked 2 s later */
     consumer_run(&consumer, 0);
     cr_assert_eq(times(&end, sizeof end), 1);
+}
+
+Test(fatal, what_there_is_no_memory_for_is_left_to_anybody)
+{
+    make();
+    struct ring_place place = reserve();
+    ring_commit(&place, sizeof small, RING_SCOPE_API);
+    told(SIGKILL);
+    lacking = 1;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_STOPPED);
+    cr_assert_eq(atomic_load(&dead->consumer), 0);
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_eq(n_sent, 1);
+    cr_assert_eq(atomic_load(&dead->counters[COUNT_FAILED]), 0);
+    cr_assert_eq(atomic_load(&dead->counters[COUNT_RESENT]), 0, "nothing of it had been sent");
+    cr_assert(given_back());
 }
 
 Test(fatal, how_it_ended_in_words)
