@@ -211,7 +211,8 @@ def text_of(path):
 
 
 def run(tap, target, options, group):
-    name = target.name
+    """How many were killed, and how many requests answered."""
+    name, fatal, load = target.name, {}, None
     rng = random.Random(f"{options.seed}-{name}")
     ways = {way: what for way, what in target.ways.items() if group or not what.in_cgroup}
     with workspace() as folder:
@@ -225,7 +226,7 @@ def run(tap, target, options, group):
         server = None
         try:
             server = target.start(folder, options, collector.endpoint, env)
-            load, fatal, began = Load(server.port), {}, time.monotonic()
+            load, began = Load(server.port), time.monotonic()
             try:
                 kills = list(ways) * options.kills
                 rng.shuffle(kills)
@@ -245,6 +246,7 @@ def run(tap, target, options, group):
             if server and server.process.poll() is None:
                 server.kill()
             collector.stop()
+    return len(fatal), len(load.answered) if load else 0
 
 
 class Quiet(Tap):
@@ -314,6 +316,7 @@ def main():
         except NoCgroup as why:
             group = None
             tap.skip("the kernel kills a worker for memory", why)
+        done = []
         for target in TARGETS:
             missing = [file for file in target.needs if not os.path.exists(file)]
             if options.only not in target.name:
@@ -321,7 +324,9 @@ def main():
             if missing:
                 tap.skip(f"{target.name}: kills", f"no {missing[0]}")
             else:
-                run(tap, target, options, group)
+                done.append(run(tap, target, options, group))
+        kills, answered = (sum(numbers) for numbers in zip(*done)) if done else (0, 0)
+        print(f"# in all {kills} kills, beside {answered} requests in {len(done)} servers", flush=True)
     tap.end()
 
 
