@@ -15,7 +15,9 @@ import http.client
 import os
 import pathlib
 import random
+import re
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -80,31 +82,19 @@ class Load:
             thread.join()
 
 
-def established(pid, port):
-    """Does this process have a connection to the server's port accepted?"""
-    inodes = set()
+def connection(port, client_port):
+    """(bytes that the server has not read yet, inode) of this connection's end in the server; None: it is not accepted."""
+    out = subprocess.run(["ss", "-tnHe", "state", "established", f"( sport = :{port} and dport = :{client_port} )"],
+                         capture_output=True, text=True, check=True).stdout
+    inode = re.search(r"ino:(\d+)", out)
+    return (int(out.split()[0]), inode[1]) if inode and inode[1] != "0" else None
+
+
+def has_open(pid, inode):
     try:
-        for n in os.listdir(f"/proc/{pid}/fd"):
-            link = os.readlink(f"/proc/{pid}/fd/{n}")
-            if link.startswith("socket:["):
-                inodes.add(link[8:-1])
-    except OSError:
-        return set()
-    peers = set()
-    for line in open("/proc/net/tcp"):
-        words = line.split()
-        if len(words) > 9 and words[9] in inodes and words[3] == "01" and words[1].endswith(f":{port:04X}"):
-            peers.add(int(words[2].split(":")[1], 16))
-    return peers
-
-
-def queued(port, client_port):
-    """Bytes that the server has not read yet of this connection; None: it is not there."""
-    for line in open("/proc/net/tcp"):
-        words = line.split()
-        if words[1].endswith(f":{port:04X}") and words[2].endswith(f":{client_port:04X}"):
-            return int(words[4].split(":")[1], 16)
-    return None
+        return any(os.readlink(f"/proc/{pid}/fd/{n}") == f"socket:[{inode}]" for n in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:  # it closes one meanwhile, or ends
+        return False
 
 
 def read_answer(s):
@@ -129,10 +119,8 @@ def kill_one(server, way, path, rng, group):
         mine = s.getsockname()[1]
 
         def holder():  # the worker that has accepted it, and read it
-            for pid in server.workers():
-                if mine in established(pid, server.port) and queued(server.port, mine) == 0:
-                    return pid
-            return None
+            unread, inode = connection(server.port, mine) or (1, 0)
+            return next((pid for pid in server.workers() if has_open(pid, inode)), None) if not unread else None
 
         pid = server.worker_behind(path) if way.behind else until(holder, "a worker has read the request")
         if way.in_cgroup:

@@ -45,9 +45,9 @@ WAYS = {
 UWSGI_WAYS = {**WAYS, "harakiri": Way("harakiri", "SIGKILL")}
 # nginx waits for PHP when it is killed; where PHP is, nginx answers 502.
 PHP_WAYS = {
-    "kill -9 of nginx": Way("slow", "SIGKILL", signal.SIGKILL),
-    "SIGSEGV of nginx": Way("slow", "SIGSEGV", signal.SIGSEGV),
-    "abort of nginx": Way("slow", "SIGABRT", signal.SIGABRT),
+    "kill -9 of nginx": Way("hang", "SIGKILL", signal.SIGKILL),
+    "SIGSEGV of nginx": Way("hang", "SIGSEGV", signal.SIGSEGV),
+    "abort of nginx": Way("hang", "SIGABRT", signal.SIGABRT),
     "kill -9 of php-fpm": Way("hang", "502", signal.SIGKILL, behind=True, status=502),
     "SIGSEGV of php-fpm": Way("hang", "502", signal.SIGSEGV, behind=True, status=502),
     "abort of php-fpm": Way("hang", "502", signal.SIGABRT, behind=True, status=502),
@@ -151,14 +151,13 @@ error_log = /dev/stderr
 listen = {folder}/php/socket
 listen.mode = 0666
 pm = static
-pm.max_children = 8
-request_terminate_timeout = 3
+pm.max_children = 16
+request_terminate_timeout = 5
 """
     PHP = """<?php
 $what = explode("/", $_SERVER["REQUEST_URI"]);
 file_put_contents(__DIR__ . "/serves-$what[2]", getmypid());
 if ($what[1] == "hang") while (true) sleep(60);
-if ($what[1] == "slow") sleep(1);
 if ($what[1] == "grow") for (ini_set("memory_limit", -1), $taken = []; ; usleep(2000)) $taken[] = str_repeat("x", 1 << 20);
 echo "ok";
 """
