@@ -57,12 +57,12 @@ def instructions(command, preload=None, toggle=None):
     return int(found[1])
 
 
-def spans_cost(what, options, sink):
+def several(program, what, size, options, sink, **env):
     """Median over several processes: where its memory lies matters to a run, too."""
     runs = []
     for _ in range(1 if options.tiny else 7):
-        out = subprocess.run([f"{options.build}/bench/span", what, str(options.bursts if what != "claim" else options.claims)],
-                             env=environment(OTEL_EXPORTER_OTLP_ENDPOINT=sink.endpoint), capture_output=True, text=True, check=True)
+        out = subprocess.run([f"{options.build}/bench/{program}", what, str(size)],
+                             env=environment(OTEL_EXPORTER_OTLP_ENDPOINT=sink.endpoint, **env), capture_output=True, text=True, check=True)
         runs.append({name: float(value) for name, value, _ in map(str.split, out.stdout.splitlines())})
     return {name: (statistics.median(r[name] for r in runs), min(r[name] for r in runs), max(r[name] for r in runs))
             for name in runs[0]}
@@ -72,24 +72,35 @@ def row(name, value, mark="", beside=""):
     return f"| {name} | {value} | {mark} | {beside} |"
 
 
-def of_spans(options, sink):
+def shown(figures, options):
+    """Rows of (title, what several() found, name of it, unit, mark)."""
     rows = []
-    api, each, http, claim = (spans_cost(what, options, sink) for what in ("api", "each", "http", "claim"))
+    for title, found, name, unit, mark in figures:
+        mid, low, high = (f"{value:.1f}" if value < 10 else f"{value:.0f}" for value in found[name])
+        rows.append(row(title, f"{mid} {unit}", mark, f"{low} to {high} in {1 if options.tiny else 7} processes"))
+    return rows
 
-    def show(found, name, unit):
-        mid, low, high = found[name]
-        return f"{mid:.0f} {unit}", f"{low:.0f} to {high:.0f}"
 
-    for title, found, name, unit, mark in (
+def of_spans(options, sink):
+    api, each, http = (several("span", what, options.bursts, options, sink) for what in ("api", "each", "http"))
+    return shown((
             ("a span with 8 attributes by the API, start to queued", api, "start_to_queued_median", "ns", "200 ns"),
             ("the same, CPU of all threads a span exported at batch 512", api, "cpu_a_span_exported", "ns", "1000 ns"),
             ("each attribute set by a call of its own, start to queued", each, "start_to_queued_median", "ns", ""),
             ("a request as a span: bytes read and written, to queued", http, "start_to_queued_median", "ns", ""),
-            ("the same, CPU of all threads a span exported at batch 512", http, "cpu_a_span_exported", "ns", ""),
-            ("a worker's first word: slot claimed, batch thread started", claim, "claim_median", "us", "")):
-        value, beside = show(found, name, unit)
-        rows.append(row(title, value, mark, f"{beside} in {1 if options.tiny else 7} processes"))
-    return rows
+            ("the same, CPU of all threads a span exported at batch 512", http, "cpu_a_span_exported", "ns", "")), options)
+
+
+def of_arena(options, sink):
+    claim = several("arena", "claim", options.claims, options, sink)
+    tick = several("arena", "tick", options.claims, options, sink, FORKSPAN_WORKERS="254")
+    memory = several("arena", "memory", 1, options, sink)
+    return shown((
+            ("a worker's slot claimed", claim, "slot_median", "us", "50 us"),
+            ("a worker's first word: slot claimed, batch thread started", claim, "claim_median", "us", ""),
+            ("a look of a consumer at 256 slots of living workers", tick, "tick_median", "us", "2 us"),
+            ("memory of a worker that serves nothing, beside the exporter's", memory, "idle", "KiB", "64 KiB"),
+            ("memory of one that has had 128 requests at once and filled its ring", memory, "busy", "KiB", "2048 KiB")), options)
 
 
 def of_calls(options, sink):
@@ -157,7 +168,7 @@ def of_python_tails(options, sink):
                 f"{statistics.median(found['batch']):.0f} us; {len(ratio)} rounds of 2 s")]
 
 
-PARTS = {"spans": of_spans, "calls": of_calls, "true": of_true, "servers": of_servers, "python": of_python, "python-tails": of_python_tails}
+PARTS = {"spans": of_spans, "arena": of_arena, "calls": of_calls, "true": of_true, "servers": of_servers, "python": of_python, "python-tails": of_python_tails}
 
 
 def machine():

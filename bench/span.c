@@ -6,11 +6,11 @@
  *                the environment
  * span each N    the same, each attribute set by a call of its own
  * span http N    the same of requests: bytes read, bytes written, without the reading and writing itself
- * span claim N   N children: the first word of a worker to us, which claims its slot and starts its thread
  */
 #include "span/span.h"
 #include "batch/thread.h"
 #include "clock.h"
+#include "figures.h"
 #include "io/connection.h"
 #include "process.h"
 
@@ -18,8 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { BURST = 512, WARM = 20, FD = 700 };
 
@@ -81,18 +79,6 @@ static void one_http(unsigned n)
     connection_written(FD, &out, 1, (ssize_t)out.iov_len);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void print_quantiles(const char *name, double *v, unsigned n, const char *unit)
-{
-    qsort(v, n, sizeof *v, ascending);
-    printf("%s_median %.1f %s\n%s_p90 %.1f %s\n", name, v[n / 2], unit, name, v[n * 9 / 10], unit);
-}
-
 static int measure_spans(unsigned rounds, void (*one)(unsigned))
 {
     struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons(4711)};
@@ -124,43 +110,13 @@ static int measure_spans(unsigned rounds, void (*one)(unsigned))
     return exported == (uint64_t)rounds * BURST ? 0 : 1;
 }
 
-static int measure_claims(unsigned rounds)
-{
-    double *us = calloc(rounds, sizeof *us);
-    unsigned n = 0;
-    process_listens();
-    for (unsigned r = 0; r < rounds; r++) {
-        int ends[2];
-        if (pipe(ends) != 0)
-            break;
-        pid_t pid = fork();
-        if (pid == 0) {
-            uint64_t begin = clock_ns(CLOCK_MONOTONIC);
-            bool serves = process_serves(false);
-            double took = (double)(clock_ns(CLOCK_MONOTONIC) - begin) / 1000;
-            _exit(serves && write(ends[1], &took, sizeof took) == sizeof took ? 0 : 1);
-        }
-        close(ends[1]);
-        if (read(ends[0], &us[n], sizeof *us) == sizeof *us)
-            n++;
-        close(ends[0]);
-        waitpid(pid, NULL, 0);
-    }
-    if (n)
-        print_quantiles("claim", us, n, "us");
-    free(us);
-    return n == rounds ? 0 : 1;
-}
-
 int main(int argc, char **argv)
 {
     int rounds = argc > 2 ? atoi(argv[2]) : 0;
     if (rounds < 1) {
-        fprintf(stderr, "span api|each|http|claim ROUNDS\n");
+        fprintf(stderr, "span api|each|http ROUNDS\n");
         return 2;
     }
-    if (strcmp(argv[1], "claim") == 0)
-        return measure_claims((unsigned)rounds);
     return measure_spans((unsigned)rounds, strcmp(argv[1], "http") == 0   ? one_http
                                            : strcmp(argv[1], "each") == 0 ? one_by_one
                                                                           : one_api);

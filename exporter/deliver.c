@@ -56,6 +56,10 @@ void deliver(struct exporter *e, struct transport *t, const struct protocol *p, 
             out->result = deadline_ns && until == deadline_ns ? EXPORT_ABORTED : EXPORT_FAILED;
             return;
         }
+        if (t->code == CURLE_OUT_OF_MEMORY) {
+            exporter_no_memory(e, n_spans, out);
+            return;
+        }
         struct verdict v = {.what = RETRY};
         if (t->code != CURLE_OK)
             snprintf(v.why, sizeof v.why, "%s", t->error[0] ? t->error : curl_easy_strerror(t->code));

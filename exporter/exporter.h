@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EXPORTER_ABI 2u
+#define EXPORTER_ABI 3u
 
 enum exporter_kind { EXPORTER_NONE, EXPORTER_OTLP, EXPORTER_CONSOLE, EXPORTER_OTLP_STDOUT };
 enum exporter_protocol { EXPORTER_HTTP_PROTOBUF, EXPORTER_HTTP_JSON, EXPORTER_GRPC };
@@ -77,9 +77,10 @@ struct exporter_batch {
 };
 
 enum export_result {
-    EXPORT_OK,      /* delivered; `rejected` spans were refused by the receiver */
-    EXPORT_FAILED,  /* given up: not to be sent again */
-    EXPORT_ABORTED, /* host said stop: state at the receiver unknown */
+    EXPORT_OK,        /* delivered; `rejected` spans were refused by the receiver */
+    EXPORT_FAILED,    /* given up: not to be sent again */
+    EXPORT_ABORTED,   /* host said stop: state at the receiver unknown */
+    EXPORT_NO_MEMORY, /* nothing was sent: to be tried again later, or by another process */
 };
 
 struct export_outcome {

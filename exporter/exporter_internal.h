@@ -28,6 +28,9 @@ struct exporter {
 void exporter_log(struct exporter *e, int level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* The end of a send for want of memory: says so, and in *out. */
+void exporter_no_memory(struct exporter *e, uint32_t n_spans, struct export_outcome *out);
+
 /* memcpy in pieces, with a rest point after each. */
 void exporter_copy(struct exporter *e, uint8_t *to, const uint8_t *from, size_t len);
 

@@ -173,7 +173,7 @@ void grpc_send(struct exporter *e, const uint8_t *body, size_t len, uint32_t n_s
             exporter_copy(e, frame + FRAME_HEAD, body, len);
     }
     if (len == 0) {
-        exporter_log(e, 0, "no memory for an export of %u spans", n_spans);
+        exporter_no_memory(e, n_spans, out);
         return;
     }
     if (len > REQUEST_MAX) {

@@ -112,7 +112,7 @@ void http_send(struct exporter *e, const uint8_t *body, size_t len, uint32_t n_s
         len = compress_gzip(e, &h->compress, 0, body, len);
         body = h->compress.out;
         if (len == 0) {
-            exporter_log(e, 0, "no memory to compress an export of %u spans", n_spans);
+            exporter_no_memory(e, n_spans, out);
             return;
         }
     }

@@ -42,6 +42,12 @@ static void hide_userinfo(char *line, const char *url)
         hide(line, colon + 1);
 }
 
+void exporter_no_memory(struct exporter *e, uint32_t n_spans, struct export_outcome *out)
+{
+    exporter_log(e, 1, "no memory for an export of %u spans: it is tried again", n_spans);
+    out->result = EXPORT_NO_MEMORY;
+}
+
 void exporter_log(struct exporter *e, int level, const char *format, ...)
 {
     char line[256];
@@ -118,7 +124,7 @@ static void op_send(struct exporter *e, const struct exporter_batch *batch, uint
     *out = (struct export_outcome){.result = EXPORT_FAILED};
     size_t len = envelope_make(e, batch);
     if (len == 0) {
-        exporter_log(e, 0, "no memory for an export of %u spans", batch->n_spans);
+        exporter_no_memory(e, batch->n_spans, out);
         return;
     }
     if (len > REQUEST_MAX) {

@@ -7,6 +7,7 @@
 #include "batch/oneshot.h"
 #include "batch/queue.h"
 #include "batch/thread.h"
+#include "birth.h"
 #include "clock.h"
 #include "config/program.h"
 #include "config/resource.h"
@@ -104,6 +105,7 @@ void process_listens(void)
     self.listens = true;
     next_resolve_all();
     python_look();
+    resource_prepare(self.config);
     /* Here, in the process that listens, before its workers exist and before anybody chroots or drops rights.
      */
     static const struct exporter_host host = {.log = loader_log};
@@ -200,9 +202,12 @@ static bool set_up(bool serving, bool signal_safe_only)
     if (ok && atomic_load(&self.generation) != 0 && atomic_load(&self.generation) != (uint32_t)now)
         raw_child();
     atomic_store(&self.generation, (uint32_t)now);
+    bool fresh = !self.slot;
     ok = ok && (self.slot || process_claim());
     if (ok) {
         self.served |= serving;
+        if (fresh && (!self.served || self.no_thread))
+            birth_tell(self.home, self.config, self.index);
         bool wants = self.served && !self.no_thread && !thread_running();
         if (wants && (signal_safe_only || in_signal_handler()))
             atomic_store(&thread_due, true);

@@ -11,5 +11,5 @@ kill_matrix() {
     have_product "kill matrix" && servers_python || return 0
     tap "kill matrix's control" "$python" tests/kill/matrix.py --self-test
     tap "kill matrix" "$python" tests/kill/matrix.py --collector "$otelcol" --forkspan "$command" \
-        --prefork build-test/tests/kill/prefork --kills "$([[ $long ]] && echo 20 || echo 1)"
+        --build build-test/tests/kill --kills "$([[ $long ]] && echo 20 || echo 1)"
 }

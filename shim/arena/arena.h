@@ -8,6 +8,8 @@
 #include "arena/ring_reader.h"
 #include "config/config.h"
 
+#include <stdatomic.h>
+
 struct request_table; /* arena/requests.h */
 
 /* This process's own view. Sizes are copied out of the header at the making: a spoilt header cannot move
@@ -41,6 +43,19 @@ const char *arena_attach(struct arena *a, int id);
  * never a worker's. */
 unsigned arena_mappings(const struct arena *a);
 
+/* The state word of a slot. */
+static inline _Atomic uint64_t *arena_state(const struct arena *a, uint32_t i)
+{
+    return &a->header->state[i];
+}
+static inline bool arena_slot_live(const struct arena *a, uint32_t i)
+{
+    return (uint32_t)atomic_load_explicit(arena_state(a, i), memory_order_acquire) == SLOT_LIVE;
+}
+static inline pid_t arena_slot_pid(const struct arena *a, uint32_t i)
+{
+    return (pid_t)(atomic_load(arena_state(a, i)) >> 32);
+}
 static inline struct slot *arena_slot(const struct arena *a, uint32_t i)
 {
     return (struct slot *)((char *)a->header + a->slots_off + (size_t)i * a->slot_size);

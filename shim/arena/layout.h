@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 5u
+#define ARENA_LAYOUT 6u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
@@ -68,8 +68,6 @@ struct sealed {
 };
 
 struct slot {
-    _Atomic uint64_t
-        state; /* enum slot_state | pid << 32: a claimer that dies half-way is known by its pid */
     _Atomic uint32_t epoch;      /* counts claims */
     _Atomic uint32_t leaving;    /* its process is in exit: not a live consumer any more */
     _Atomic uint64_t consumer;   /* who empties this ring: 0, or consumer's slot + 1 | its epoch << 32 */
@@ -118,6 +116,9 @@ struct arena_header {
     _Atomic uint32_t came, left;   /* futex words: count one-shot consumers that attached it, and left */
     _Atomic uint64_t in_vain;      /* CLOCK_MONOTONIC, ns: when an exit had waited for all of its time */
     struct registered registered[REGISTERED_MAX];
+    /* Of each slot: enum slot_state | pid << 32, so that a claimer that dies half-way is known by its pid.
+     * Not in the slot: who looks for the living and the dead touches no page of a slot that nobody has. */
+    _Alignas(64) _Atomic uint64_t state[SLOTS_MAX];
     /* Liveness: the thread id of the slot's batch thread; FUTEX_OWNER_DIED set by the kernel when that thread
      * has ended, however it ended. 0: no thread yet. Dense, so that a scan of all touches few cache lines. */
     _Alignas(64) _Atomic uint32_t liveness[SLOTS_MAX];

@@ -14,7 +14,7 @@ static struct {
 void mend_remember(const struct arena *a, uint32_t i)
 {
     struct slot *s = arena_slot(a, i);
-    own.state = atomic_load(&s->state);
+    own.state = atomic_load(arena_state(a, i));
     own.start_time = atomic_load(&s->start_time);
     own.pid_namespace = atomic_load(&s->pid_namespace);
     own.ticket = atomic_load(&s->ticket);
@@ -38,7 +38,7 @@ static bool put32(_Atomic uint32_t *word, uint32_t right)
 void mend_slot(const struct arena *a, uint32_t i)
 {
     struct slot *s = arena_slot(a, i);
-    bool spoilt = put64(&s->state, own.state);
+    bool spoilt = put64(arena_state(a, i), own.state);
     spoilt |= put64(&s->start_time, own.start_time);
     spoilt |= put64(&s->pid_namespace, own.pid_namespace);
     spoilt |= put64(&s->ticket, own.ticket);

@@ -58,17 +58,18 @@ bool news_reaped(const struct arena *a, pid_t pid, int status)
     uint64_t ticket = ticket_of(pid), own_namespace = 0;
     bool told = false;
     for (uint32_t i = 0; i < a->slots; i++) {
+        if (!arena_slot_live(a, i))
+            continue;
         struct slot *s = arena_slot(a, i);
-        uint64_t state = atomic_load(&s->state);
-        if ((uint32_t)state != SLOT_LIVE)
-            continue;
         uint64_t its = atomic_load(&s->ticket);
-        if (its ? its != ticket : (uint32_t)(state >> 32) != (uint32_t)pid)
+        bool by_ticket = its != 0 && ticket != 0;
+        if (by_ticket ? its != ticket : arena_slot_pid(a, i) != pid)
             continue;
-        /* born where no wrapper was: only its pid tells, in its own namespace */
-        if (its == 0 && own_namespace == 0)
+        /* Born where no wrapper was, or another's child, or reaped before its ticket was put down: only its
+         * pid tells, in its own namespace. */
+        if (!by_ticket && own_namespace == 0)
             own_namespace = own_pid_namespace();
-        if (its == 0 && atomic_load(&s->pid_namespace) != own_namespace)
+        if (!by_ticket && atomic_load(&s->pid_namespace) != own_namespace)
             continue;
         uint32_t none = 0;
         atomic_store(&s->news_ns, clock_ns(CLOCK_MONOTONIC));

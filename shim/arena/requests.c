@@ -36,10 +36,8 @@ void request_table_init(struct request_table *t)
 {
     for (unsigned w = 0; w < WORDS; w++)
         atomic_store_explicit(&t->used[w], 0, memory_order_relaxed);
-    for (unsigned i = 0; i < REQUESTS; i++) {
+    for (unsigned i = 0; i < REQUESTS; i++)
         atomic_store_explicit(&t->reader[i], 0, memory_order_relaxed);
-        atomic_store_explicit(&t->entry[i].request.phase, REQUEST_UNUSED, memory_order_relaxed);
-    }
 }
 
 static int bit_claim(_Atomic uint64_t *words, unsigned n)

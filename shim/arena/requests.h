@@ -94,6 +94,7 @@ struct request {
 
 /* Bytes of a table; layout.h leaves so much in each slot. */
 size_t request_table_size(void);
+/* Of memory that is not all zero, where no entry is open. The entries themselves are not touched. */
 void request_table_init(struct request_table *t);
 
 /* An entry of `t`, emptied, in phase REQUEST_HEAD; when `t` is full or NULL, one of this process's private

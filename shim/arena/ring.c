@@ -34,8 +34,6 @@ size_t ring_size(uint32_t cells, uint32_t units)
 
 void ring_init(struct ring *r)
 {
-    for (uint32_t i = 0; i < trusted.cells; i++)
-        atomic_store_explicit(&cell_of(r, i)->at, 0, memory_order_relaxed);
     /* numbers begin at 1, so that no finished record has the stamp 0 */
     atomic_store_explicit(&r->head, at_make(1, 0), memory_order_relaxed);
     atomic_store_explicit(&r->tail, at_make(1, 0), memory_order_relaxed);

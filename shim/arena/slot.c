@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena/slot.h"
+#include "arena/news.h"
 #include "arena/requests.h"
 #include "decimal.h"
 #include "futex.h"
@@ -60,16 +61,17 @@ int slot_claim(const struct arena *a, bool consumer)
 {
     /* Found out before a slot is taken: until they are in it, what a sweeper sees must not be another's. */
     pid_t pid = getpid();
-    uint64_t start_time = process_start_time(pid), namespace = own_pid_namespace();
+    uint64_t namespace = own_pid_namespace();
     uint32_t n = consumer ? a->slots : a->slots - CONSUMER_SLOTS;
     for (uint32_t k = 0; k < n; k++) {
         uint32_t i = consumer ? n - 1 - k : k;
-        struct slot *s = arena_slot(a, i);
+        _Atomic uint64_t *state = arena_state(a, i);
         uint64_t free_word = SLOT_FREE;
-        if (atomic_load_explicit(&s->state, memory_order_relaxed) != SLOT_FREE ||
-            !atomic_compare_exchange_strong(&s->state, &free_word, state_word(SLOT_CLAIMED, pid)))
+        if (atomic_load_explicit(state, memory_order_relaxed) != SLOT_FREE ||
+            !atomic_compare_exchange_strong(state, &free_word, state_word(SLOT_CLAIMED, pid)))
             continue;
-        atomic_store(&s->start_time, start_time);
+        struct slot *s = arena_slot(a, i);
+        atomic_store(&s->start_time, 0);
         atomic_store(&s->pid_namespace, namespace); /* from here on a death in the middle is seen as one */
         atomic_fetch_add(&s->epoch, 1);
         atomic_store(&s->leaving, 0);
@@ -87,9 +89,8 @@ int slot_claim(const struct arena *a, bool consumer)
         atomic_store(&s->sending, 0);
         for (int c = 0; c < COUNTERS; c++)
             atomic_store_explicit(&s->counters[c], 0, memory_order_relaxed);
-        request_table_init(slot_requests(a, s));
         ring_init(slot_ring(a, s));
-        atomic_store(&s->state, state_word(SLOT_LIVE, pid));
+        atomic_store(state, state_word(SLOT_LIVE, pid));
         if (!consumer && i >= a->slots / 2) /* the lower half is taken, by the living or by the dead */
             slot_wake_consumer(a);
         return (int)i;
@@ -103,7 +104,8 @@ void slot_wake_consumer(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
-        if (atomic_load(&s->consuming) && consumer_alive(a, consumer_word(i, atomic_load(&s->epoch)))) {
+        if (arena_slot_live(a, i) && atomic_load(&s->consuming) &&
+            consumer_alive(a, consumer_word(i, atomic_load(&s->epoch)))) {
             atomic_fetch_add(&s->wake, 1);
             futex_wake_all(&s->wake);
             return;
@@ -119,8 +121,12 @@ bool slot_owner_dead(const struct arena *a, uint32_t i)
         return true;
     if (word & FUTEX_TID_MASK)
         return false;
-    /* No thread yet, or a kernel without robust lists: its pid tells, if it is one of our pid namespace. */
-    pid_t pid = (pid_t)(atomic_load(&s->state) >> 32);
+    /* No thread yet, or a kernel without robust lists: its parent has reaped it, or its pid tells, if it is
+     * one of our pid namespace. */
+    uint32_t news = atomic_load(&s->news);
+    if (news & NEWS_SET && !(news & NEWS_EXEC))
+        return true;
+    pid_t pid = arena_slot_pid(a, i);
     if (pid <= 0 || atomic_load(&s->pid_namespace) != own_pid_namespace())
         return false;
     if (kill(pid, 0) != 0)
@@ -139,19 +145,21 @@ bool consumer_alive(const struct arena *a, uint64_t word)
         return false;
     struct slot *s = arena_slot(a, i);
     uint32_t live = atomic_load(&a->header->liveness[i]);
-    return live != 0 && atomic_load(&s->epoch) == (uint32_t)(word >> 32) &&
-           (uint32_t)atomic_load(&s->state) == SLOT_LIVE && !slot_owner_dead(a, i);
+    return live != 0 && arena_slot_live(a, i) && atomic_load(&s->epoch) == (uint32_t)(word >> 32) &&
+           !slot_owner_dead(a, i);
 }
 
 void slot_release(const struct arena *a, uint32_t i)
 {
     struct slot *s = arena_slot(a, i);
-    /* The pages go back to the system; a claim initialises everything but the epoch, which must go on
-     * counting. */
-    char *ring = (char *)slot_ring(a, s);
+    /* The pages go back to the system, but for those of the slot's head: a claim initialises everything there
+     * except the epoch, which must go on counting. The table's own head may lie in the last of those pages.
+     */
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = ((uintptr_t)ring + page - 1) / page * page, end = (uintptr_t)s + a->slot_size;
+    uintptr_t begin = ((uintptr_t)slot_requests(a, s) + page - 1) / page * page,
+              end = (uintptr_t)s + a->slot_size;
     madvise((void *)begin, end - begin, MADV_REMOVE);
+    request_table_init(slot_requests(a, s));
     slot_vacate(a, i);
 }
 
@@ -161,8 +169,8 @@ void slot_vacate(const struct arena *a, uint32_t i)
     atomic_store(&s->pid_namespace, 0);
     atomic_store(&a->header->liveness[i], 0);
     atomic_store(&s->consumer, 0);
-    /* Whoever claims it next is judged by its own start time from the first moment: by the last owner's it
-     * would look dead while it claims, and be given to another one. */
+    /* Until it has told its own, whoever claims it next is known by its pid alone: by the last owner's start
+     * time it would look dead while it claims, and be given to another one. */
     atomic_store(&s->start_time, 0);
-    atomic_store(&s->state, SLOT_FREE);
+    atomic_store(arena_state(a, i), SLOT_FREE);
 }

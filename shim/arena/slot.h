@@ -6,9 +6,9 @@
 
 #include "arena/arena.h"
 
-/* Claims a free slot for the calling process and initialises ring and request table; -1 when all are taken.
- * `consumer`: it will serve no request, and may have one of the CONSUMER_SLOTS. System calls, no allocation:
- * also in a signal handler. */
+/* Claims a free slot for the calling process and initialises it but for its request table, which is empty in
+ * a free slot; -1 when all are taken. The start time is left for birth_tell(). `consumer`: it will serve no
+ * request, and may have one of the CONSUMER_SLOTS. System calls, no allocation: also in a signal handler. */
 int slot_claim(const struct arena *a, bool consumer);
 /* Wakes a consumer, whose ever it is: slots are getting scarce and it frees those of the dead, or one has
  * just died. Handler-safe. */

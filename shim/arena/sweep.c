@@ -7,11 +7,6 @@
 #include <linux/futex.h>
 #include <stdatomic.h>
 
-static bool slot_live(struct slot *s)
-{
-    return (uint32_t)atomic_load_explicit(&s->state, memory_order_acquire) == SLOT_LIVE;
-}
-
 /* Something of the slot is to be sent: finished spans, or requests that its death cut off. */
 static bool unsent(const struct arena *a, struct slot *s, bool dead)
 {
@@ -23,14 +18,15 @@ unsigned sweep_adopt(const struct arena *a, uint64_t me)
 {
     unsigned taken = 0;
     for (uint32_t i = 0; i < a->slots; i++) {
-        struct slot *s = arena_slot(a, i);
-        uint64_t state = atomic_load_explicit(&s->state, memory_order_relaxed);
+        _Atomic uint64_t *state = arena_state(a, i);
+        uint64_t seen = atomic_load_explicit(state, memory_order_relaxed);
         /* Died while it claimed. By way of a state that is nobody's: of two sweepers one vacates. */
-        if ((uint32_t)state == SLOT_CLAIMED && slot_owner_dead(a, i) &&
-            atomic_compare_exchange_strong(&s->state, &state, SLOT_VACANT))
+        if ((uint32_t)seen == SLOT_CLAIMED && slot_owner_dead(a, i) &&
+            atomic_compare_exchange_strong(state, &seen, SLOT_VACANT))
             slot_vacate(a, i);
-        if (!slot_live(s))
+        if (!arena_slot_live(a, i))
             continue;
+        struct slot *s = arena_slot(a, i);
         uint64_t now = atomic_load(&s->consumer);
         if (now == me)
             continue;
@@ -49,10 +45,11 @@ enum sweep_others sweep_other_consumer(const struct arena *a, uint64_t me)
 {
     enum sweep_others found = SWEEP_NOBODY;
     for (uint32_t i = 0; i < a->slots; i++) {
+        if (!arena_slot_live(a, i))
+            continue;
         struct slot *s = arena_slot(a, i);
         uint64_t word = consumer_word(i, atomic_load(&s->epoch));
-        if (word == me || !slot_live(s) || !atomic_load(&s->consuming) || atomic_load(&s->leaving) ||
-            !consumer_alive(a, word))
+        if (word == me || !atomic_load(&s->consuming) || atomic_load(&s->leaving) || !consumer_alive(a, word))
             continue;
         if (!atomic_load(&s->one_shot))
             return SWEEP_WORKER;
@@ -65,7 +62,7 @@ bool sweep_unsent(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
-        if (slot_live(s) && (unsent(a, s, false) || (unsent(a, s, true) && slot_owner_dead(a, i))))
+        if (arena_slot_live(a, i) && (unsent(a, s, false) || (unsent(a, s, true) && slot_owner_dead(a, i))))
             return true;
     }
     return false;
@@ -74,9 +71,9 @@ bool sweep_unsent(const struct arena *a)
 bool sweep_left_behind(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
-        struct slot *s = arena_slot(a, i);
-        if (!slot_live(s))
+        if (!arena_slot_live(a, i))
             continue;
+        struct slot *s = arena_slot(a, i);
         bool dead = slot_owner_dead(a, i);
         if ((dead || atomic_load(&s->leaving)) && unsent(a, s, dead))
             return true;
@@ -89,9 +86,9 @@ bool sweep_orphaned(const struct arena *a, bool *many)
     bool found = false;
     uint32_t dead = 0;
     for (uint32_t i = 0; i < a->slots; i++) {
-        struct slot *s = arena_slot(a, i);
-        if (!slot_live(s))
+        if (!arena_slot_live(a, i))
             continue;
+        struct slot *s = arena_slot(a, i);
         uint64_t consumer = atomic_load(&s->consumer);
         if (consumer != 0 && consumer_alive(a, consumer))
             continue;
@@ -110,7 +107,7 @@ void sweep_finish(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
-        if (!slot_live(s) || !atomic_load(&s->one_shot))
+        if (!arena_slot_live(a, i) || !atomic_load(&s->one_shot))
             continue;
         atomic_store(&s->finish, 1);
         atomic_fetch_add(&s->wake, 1);

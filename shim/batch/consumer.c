@@ -88,9 +88,10 @@ static bool collect_scope(struct consumer *c, struct slot *s, const struct seale
     return true;
 }
 
-/* Sends the oldest sealed batch. False: aborted, it stays. */
-static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed *sealed, uint64_t deadline_ns)
+/* Sends the oldest sealed batch. False: aborted, or no memory; it stays. */
+static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sealed, uint64_t deadline_ns)
 {
+    struct slot *s = arena_slot(c->arena, i);
     struct batch b = {0};
     size_t resource_len = atomic_load(&s->resource_len);
     if (resource_len > RESOURCE_MAX)
@@ -102,12 +103,11 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
         for (uint32_t scope = 0; scope < RING_SCOPES && whole; scope++)
             whole = collect_scope(c, s, sealed, scope, &b);
     }
-    count(s, COUNT_CORRUPT, b.corrupt);
     if (!whole) {
-        count(s, COUNT_DROPPED, b.spans);
-        log_error("no memory for a batch: %u spans dropped", b.spans);
-        return true;
+        log_warn("no memory for a batch: it is tried again");
+        return false;
     }
+    count(s, COUNT_CORRUPT, b.corrupt);
     if (b.spans == 0)
         return true; /* an envelope without spans is never sent */
     if (!c->exporter) {
@@ -119,14 +119,14 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
         .resource = c->buffer, .resource_len = resource_len, .scopes = scopes, .n_spans = b.spans};
     batch.raw = c->buffer + b.scope_begin[RING_SCOPE_RAW];
     batch.raw_len = b.scope_len[RING_SCOPE_RAW];
-    for (uint32_t i = 0; i < RING_SCOPE_RAW; i++) {
-        if (b.scope_spans[i] == 0)
+    for (uint32_t k = 0; k < RING_SCOPE_RAW; k++) {
+        if (b.scope_spans[k] == 0)
             continue;
-        scopes[batch.n_scopes++] = (struct exporter_scope_spans){.scope_name = scope_names[i],
+        scopes[batch.n_scopes++] = (struct exporter_scope_spans){.scope_name = scope_names[k],
                                                                  .scope_version = FORKSPAN_VERSION,
-                                                                 .spans = c->buffer + b.scope_begin[i],
-                                                                 .spans_len = b.scope_len[i],
-                                                                 .n_spans = b.scope_spans[i]};
+                                                                 .spans = c->buffer + b.scope_begin[k],
+                                                                 .spans_len = b.scope_len[k],
+                                                                 .n_spans = b.scope_spans[k]};
     }
     /* A death from here on can make this batch, and only this batch, be sent again. */
     uint32_t before = atomic_exchange(&s->sender, (uint32_t)getpid());
@@ -134,7 +134,7 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
         count(s, COUNT_RESENT, 1);
         log_debug(
             "%u spans of process %u are sent again: process %u began to and had no answer (records from %u)",
-            b.spans, (unsigned)(atomic_load(&s->state) >> 32), before, at_number(sealed->from));
+            b.spans, (unsigned)arena_slot_pid(c->arena, i), before, at_number(sealed->from));
     }
     struct export_outcome out = {0};
     c->ops->send(c->exporter, &batch, deadline_ns, &out);
@@ -144,6 +144,7 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
         count(s, COUNT_FAILED, out.rejected);
         return true;
     case EXPORT_ABORTED:
+    case EXPORT_NO_MEMORY:
         if (!out.any_byte_sent)
             atomic_store(&s->sending, 0);
         return false;
@@ -176,7 +177,7 @@ static bool empty_ring(struct consumer *c, uint32_t i, bool dead, uint64_t deadl
         queue_unlock();
         if (!any)
             return true;
-        if (!send_oldest(c, s, &oldest, deadline_ns))
+        if (!send_oldest(c, i, &oldest, deadline_ns))
             return false;
         queue_lock();
         queue_done(c->arena, s);
@@ -186,9 +187,10 @@ static bool empty_ring(struct consumer *c, uint32_t i, bool dead, uint64_t deadl
 }
 
 /* What another consumer holds, or a process that has one foot outside: it is there until that is gone. */
-static bool held(const struct arena *a, struct slot *s)
+static bool held(const struct arena *a, uint32_t i)
 {
-    return (uint32_t)atomic_load(&s->state) == SLOT_LIVE && atomic_load(&s->leaving) &&
+    struct slot *s = arena_slot(a, i);
+    return arena_slot_live(a, i) && atomic_load(&s->leaving) &&
            (ring_queued(slot_ring(a, s)) || request_next_open(slot_requests(a, s), 0) < REQUESTS);
 }
 
@@ -221,18 +223,23 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
     enum consumer_result result = CONSUMER_EMPTY;
     sweep_adopt(a, c->me);
     for (uint32_t i = 0; i < a->slots; i++) {
+        if (!arena_slot_live(a, i))
+            continue;
         struct slot *s = arena_slot(a, i);
         uint64_t owner = atomic_load(&s->consumer);
         if (owner != c->me) {
-            if (held(a, s))
+            if (held(a, i))
                 result = CONSUMER_FOREIGN;
             continue;
         }
         bool own = c->me == consumer_word(i, atomic_load(&s->epoch));
         /* asked before emptying: what comes later is in the ring by then */
         bool dead = slot_owner_dead(a, i);
-        if (!empty_ring(c, i, dead, deadline_ns))
+        if (!empty_ring(c, i, dead, deadline_ns)) {
+            if (!own && !c->stopping()) /* another process may have the memory, or the time, for it */
+                atomic_compare_exchange_strong(&s->consumer, &owner, 0);
             return CONSUMER_STOPPED;
+        }
         enum consumer_result burial = dead && !own ? bury(c, i, deadline_ns) : CONSUMER_EMPTY;
         if (burial == CONSUMER_STOPPED)
             return burial;
@@ -240,7 +247,7 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
             result = burial;
         if (dead || own)
             continue;
-        if (held(a, s))
+        if (held(a, i))
             result = CONSUMER_FOREIGN;
         if (atomic_load(&s->consuming) && !atomic_load(&s->leaving))
             atomic_compare_exchange_strong(&s->consumer, &owner, 0); /* its own thread has come */
@@ -253,7 +260,8 @@ void consumer_release(const struct arena *a, uint64_t me)
     queue_lock();
     for (uint32_t i = 0; i < a->slots; i++) {
         uint64_t mine = me;
-        atomic_compare_exchange_strong(&arena_slot(a, i)->consumer, &mine, 0);
+        if (arena_slot_live(a, i))
+            atomic_compare_exchange_strong(&arena_slot(a, i)->consumer, &mine, 0);
     }
     queue_unlock();
 }

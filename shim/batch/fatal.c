@@ -73,7 +73,8 @@ enum fatal fatal_write(const struct arena *a, const struct config *config, uint3
     uint32_t news = atomic_load(&s->news);
     if (news == 0 && patient && clock_ns(CLOCK_MONOTONIC) - since < NEWS_WAIT_NS)
         return FATAL_WAITS;
-    uint64_t told = atomic_load(&s->news_ns), end = news & NEWS_SET && told ? told : since;
+    /* Both are later than the death. */
+    uint64_t told = atomic_load(&s->news_ns), end = news & NEWS_SET && told && told < since ? told : since;
     char type[NEWS_TYPE_MAX];
     news_type(news, type);
     struct ring *ring = slot_ring(a, s);

@@ -128,6 +128,7 @@ const char *consume(const struct consume_options *options)
         return "every consumer's place in it is taken";
     struct slot *own = arena_slot(&arena, (uint32_t)slot);
     liveness_hold(&arena.header->liveness[slot]);
+    atomic_store(&own->start_time, process_start_time(getpid()));
     atomic_store(&own->consuming, 1);
     announce(&arena.header->came);
 

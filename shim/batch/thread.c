@@ -6,6 +6,7 @@
 #include "batch/consumer.h"
 #include "batch/loader.h"
 #include "batch/rest.h"
+#include "birth.h"
 #include "clock.h"
 #include "fork/generation.h"
 #include "fork/knobs.h"
@@ -21,7 +22,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { STACK_SIZE = 512 * 1024, LEAVING_PAUSE_NS = 2000000, WAITS_PAUSE_NS = 250000000 };
+enum {
+    STACK_SIZE = 512 * 1024,
+    LEAVING_PAUSE_NS = 2000000,
+    WAITS_PAUSE_NS = 250000000,
+    NEWS_SHARE = 4, /* such a part of its time an exit gives the news of how others died */
+};
 
 static const uint64_t STUCK_NS = 3000000000;
 
@@ -97,10 +103,16 @@ static const struct exporter_host host = {
 static void serve_flush(uint32_t ticket)
 {
     consumer.full_only = false;
-    consumer.impatient = atomic_load(&last_one);
-    while (consumer_run(&consumer, atomic_load(&flush_until)) == CONSUMER_FOREIGN && atomic_load(&last_one) &&
-           now_ns() < atomic_load(&flush_until)) {
-        /* Workers that leave together: what one still holds is ours as soon as it lets go or is dead. */
+    const uint64_t until = atomic_load(&flush_until), begin = now_ns();
+    const uint64_t patient_until = until > begin ? begin + (until - begin) / NEWS_SHARE : begin;
+    for (;;) {
+        consumer.impatient = atomic_load(&last_one) && now_ns() >= patient_until;
+        enum consumer_result left = consumer_run(&consumer, until);
+        bool again = left == CONSUMER_FOREIGN || (left == CONSUMER_WAITS && !consumer.impatient);
+        if (!again || !atomic_load(&last_one) || now_ns() >= until)
+            break;
+        /* Workers that leave together: what one still holds is ours as soon as it lets go or is dead. And a
+         * parent that is busy stopping its children has yet to see how another one died. */
         sleep_until_woken(atomic_load(wake), LEAVING_PAUSE_NS);
     }
     atomic_store(&flush_until, 0);
@@ -136,6 +148,7 @@ static void *batch_thread(void *arg)
     struct slot *s = arena_slot(consumer.arena, own_slot);
     if (!liveness_hold(&consumer.arena->header->liveness[own_slot]))
         log_debug("no robust futexes here: a dead worker is known by its pid");
+    birth_tell(consumer.arena, consumer.config, own_slot);
     /* Opened while not at rest: a fork waits for it. */
     loader_after_fork_child();
     consumer.ops = loader_open(consumer.config, &host, &consumer.exporter);

@@ -13,6 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* So much of a slot's room for it is left for what each process has of its own. */
+enum { RESOURCE_LASTING = 7680 };
+
 /* KeyValue is field 9 of a Span and field 1 of a Resource: the same bytes behind another tag. */
 static void put(struct wire *w, const struct config *config, const char *key, const char *value, size_t len)
 {
@@ -60,16 +63,25 @@ static void service(struct wire *w, const struct config *config, const char *exe
     wire_key_string(w, WIRE_KEY("service.name"), (const uint8_t *)given, strlen(given));
     if (!w->over)
         *start = 0x0a;
+}
+
+static void instance(struct wire *w, const struct config *config)
+{
+    static const char digits[] = "0123456789abcdef";
     uint8_t r[16];
-    if (getrandom(r, sizeof r, 0) == sizeof r) {
-        r[6] = (r[6] & 0x0f) | 0x40;
-        r[8] = (r[8] & 0x3f) | 0x80;
-        char id[37];
-        snprintf(id, sizeof id, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0],
-                 r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14],
-                 r[15]);
-        put_text(w, config, "service.instance.id", id);
+    char id[37], *p = id;
+    if (getrandom(r, sizeof r, 0) != sizeof r)
+        return;
+    r[6] = (r[6] & 0x0f) | 0x40;
+    r[8] = (r[8] & 0x3f) | 0x80;
+    for (size_t i = 0; i < sizeof r; i++) {
+        if (i >= 4 && i <= 10 && i % 2 == 0)
+            *p++ = '-';
+        *p++ = digits[r[i] >> 4];
+        *p++ = digits[r[i] & 15];
     }
+    *p = '\0';
+    put_text(w, config, "service.instance.id", id);
 }
 
 /* The user's name by /etc/passwd, without the libraries that getpwuid() loads. Looked up for each process: a
@@ -122,48 +134,46 @@ static void utc(char *out, size_t size, unsigned long long ms)
              ms_of_day / 60000 % 60, ms_of_day / 1000 % 60, ms_of_day % 1000);
 }
 
-static void process(struct wire *w, const struct config *config, const char *path, const char *executable)
+static void program(struct wire *w, const struct config *config, const char *path, const char *executable)
 {
     put_text(w, config, "process.executable.name", executable);
     put_text(w, config, "process.executable.path", path);
-    static char text[200]; /* the caller holds the claim: one thread */
+    static char text[200];
     read_line("/proc/self/cmdline", text, sizeof text);
     put_text(w, config, "process.command", text);
-    uint8_t *start = w->p;
-    wire_key_int(w, WIRE_KEY("process.pid"), getpid());
-    if (!w->over)
-        *start = 0x0a;
-    /* field 22 of stat counts from boot; now minus the time since boot is when that was */
-    static char stat[400];
-    read_line("/proc/self/stat", stat, sizeof stat);
-    const char *s = strrchr(stat, ')');
-    for (int field = 2; s && field < 22; field++)
-        s = strchr(s + 1, ' ');
-    unsigned long long ticks = 0;
-    if (s && (ticks = strtoull(s, NULL, 10)) != 0) {
-        struct timespec now, up;
-        clock_gettime(CLOCK_REALTIME, &now);
-        clock_gettime(CLOCK_BOOTTIME, &up);
-        long long ms = ((long long)now.tv_sec - up.tv_sec) * 1000 + (now.tv_nsec - up.tv_nsec) / 1000000 +
-                       (long long)(ticks * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
-        if (ms > 0) {
-            utc(text, sizeof text, (unsigned long long)ms);
-            put_text(w, config, "process.creation.time", text);
-        }
-    }
+}
+
+static void created(struct wire *w, const struct config *config, uint64_t ticks)
+{
+    /* ticks count from boot; now minus the time since boot is when that was */
+    struct timespec now, up;
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_BOOTTIME, &up);
+    long long ms = ((long long)now.tv_sec - up.tv_sec) * 1000 + (now.tv_nsec - up.tv_nsec) / 1000000 +
+                   (long long)(ticks * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
+    if (ms <= 0)
+        return;
+    char text[40];
+    utc(text, sizeof text, (unsigned long long)ms);
+    put_text(w, config, "process.creation.time", text);
+}
+
+static void host_name(struct wire *w, const struct config *config)
+{
+    struct utsname u; /* 390 bytes; a static one's page is copied in each worker */
+    if (uname(&u) == 0)
+        put_text(w, config, "host.name", u.nodename);
 }
 
 static void host(struct wire *w, const struct config *config)
 {
     static struct utsname u;
     char text[80];
-    if (uname(&u) == 0) {
-        put_text(w, config, "host.name", u.nodename);
+    if (uname(&u) == 0)
         put_text(w, config, "host.arch",
                  strcmp(u.machine, "x86_64") == 0    ? "amd64"
                  : strcmp(u.machine, "aarch64") == 0 ? "arm64"
                                                      : u.machine);
-    }
     char id[CONTAINER_ID + 1];
     if (container_id(id)) /* whose host a container runs on is not its to know */
         put_text(w, config, "container.id", id);
@@ -173,9 +183,18 @@ static void host(struct wire *w, const struct config *config)
     put_text(w, config, "os.type", "linux");
 }
 
-size_t resource_encode(const struct config *config, uint8_t *out, size_t room)
+/* What is the same for a process and those forked from it. */
+static struct {
+    const struct config *config; /* whose it is; NULL: not made */
+    size_t len;
+    uint8_t bytes[RESOURCE_LASTING];
+} lasting;
+
+void resource_prepare(const struct config *config)
 {
-    struct wire w = {.p = out, .end = out + room};
+    if (lasting.config == config)
+        return;
+    struct wire w = {.p = lasting.bytes, .end = lasting.bytes + sizeof lasting.bytes};
     static char path[200];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
     path[n > 0 ? n : 0] = '\0';
@@ -187,8 +206,7 @@ size_t resource_encode(const struct config *config, uint8_t *out, size_t room)
     put_text(&w, config, "telemetry.sdk.version", FORKSPAN_VERSION);
     put_text(&w, config, "telemetry.distro.name", "forkspan");
     put_text(&w, config, "telemetry.distro.version", FORKSPAN_VERSION);
-    process(&w, config, path, executable);
-    owner(&w, config);
+    program(&w, config, path, executable);
     host(&w, config);
     for (size_t i = 0; i < config->n_resource; i++) {
         if (strcmp(config->resource[i].key, "service.name") == 0)
@@ -199,5 +217,33 @@ size_t resource_encode(const struct config *config, uint8_t *out, size_t room)
         if (!w.over)
             *start = 0x0a;
     }
+    lasting.len = w.over ? 0 : (size_t)(w.p - lasting.bytes);
+    lasting.config = config;
+}
+
+size_t resource_encode(const struct config *config, uint8_t *out, size_t room)
+{
+    resource_prepare(config);
+    if (lasting.len == 0 || lasting.len > room)
+        return 0;
+    memcpy(out, lasting.bytes, lasting.len);
+    struct wire w = {.p = out + lasting.len, .end = out + room};
+    instance(&w, config);
+    uint8_t *start = w.p;
+    wire_key_int(&w, WIRE_KEY("process.pid"), getpid());
+    if (!w.over)
+        *start = 0x0a;
+    host_name(&w, config);
     return w.over ? 0 : (size_t)(w.p - out);
+}
+
+size_t resource_complete(const struct config *config, uint8_t *out, size_t len, size_t room, uint64_t ticks)
+{
+    struct wire w = {.p = out + len, .end = out + room};
+    if (len == 0)
+        return 0;
+    owner(&w, config);
+    if (ticks)
+        created(&w, config, ticks);
+    return w.over ? len : (size_t)(w.p - out);
 }

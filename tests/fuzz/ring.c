@@ -135,7 +135,7 @@ static void arena_reset(void)
     memset(arena.header, 0, arena.size);
     for (uint32_t i = 0; i < SLOTS; i++) {
         struct slot *s = arena_slot(&arena, i);
-        atomic_store(&s->state, (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
+        atomic_store(arena_state(&arena, i), (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
         atomic_store(&s->epoch, 1);
         ring_init(slot_ring(&arena, s));
     }

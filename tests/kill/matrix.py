@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers die in every way at random moments under load, with a real Collector, as TAP.
 
-matrix.py --collector OTELCOL --forkspan COMMAND --prefork PROGRAM [--kills N] [--only SERVER] [--seed N]
+matrix.py --collector OTELCOL --forkspan COMMAND --build DIRECTORY [--kills N] [--only SERVER] [--seed N] [--self-test]
 
 Every request that was answered in full is exactly one span; every request that was being served when its worker died
-is exactly one, with what killed it, and when; no id comes twice. A request whose connection broke and of which nobody
-knows whether it had been read is at most one.
+is exactly one, with what killed it, and when; what comes twice is in a counted re-send. A request whose connection
+broke and of which nobody knows whether it had been read is at most one. targets.py has the servers and the ways.
 """
 import argparse
 import collections
+import contextlib
+import dataclasses
 import http.client
 import os
 import pathlib
 import random
-import signal
+import re
 import socket
 import subprocess
 import sys
@@ -22,62 +24,35 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Collector, Gunicorn, Tap, attributes, clean_environment, sent_again, until, workspace  # noqa: E402
+from cgroup import NoCgroup, memory_cgroup  # noqa: E402
+from harness import Collector, Tap, attributes, sent_again, until, workspace  # noqa: E402
+from targets import TARGETS  # noqa: E402
 
 LOAD = 3
-# way: (path, signal sent by us while it hangs, what its span says)
-WAYS = {
-    "kill -9": ("hang", signal.SIGKILL, "SIGKILL"),
-    "SIGSEGV": ("hang", signal.SIGSEGV, "SIGSEGV"),
-    "abort": ("abort", None, "SIGABRT"),
-    "no memory (rlimit)": ("rlimit", None, "SIGABRT"),
-    "_exit": ("exit", None, "exit 7"),
-    "exec": ("exec", None, "exec"),
-}
+CGROUP_BYTES = 32 << 20
 
 
-class Program:
-    """A server that prints its port and pid."""
-
-    def __init__(self, folder, command, forkspan, endpoint, env):
-        self.log = os.path.join(folder, "server.log")
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([forkspan, "run", "--service", "kill", "--endpoint", endpoint, "--", *command],
-                                            stdout=subprocess.PIPE, stderr=log, env=clean_environment(**env), text=True,
-                                            start_new_session=True)
-        self.port, self.master = map(int, self.process.stdout.readline().split())
-
-    def text(self):
-        return pathlib.Path(self.log).read_text(errors="replace")
-
-    def workers(self):
-        return [int(pid) for pid in pathlib.Path(f"/proc/{self.master}/task/{self.master}/children").read_text().split()]
-
-    def stop(self):
-        os.kill(self.master, signal.SIGTERM)
-        self.process.wait(60)
-
-    def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-def start(name, folder, options, endpoint):
-    env = {"OTEL_LOG_LEVEL": "debug", "FORKSPAN_LOG": os.path.join(folder, "forkspan.log"), "OTEL_BSP_SCHEDULE_DELAY": "1000", "FORKSPAN_EXIT_FLUSH": "10000"}
-    if name.startswith("gunicorn"):
-        arguments = ["-w", "4"] + (["-k", "gthread", "--threads", "3"] if name.endswith("gthread") else [])
-        return Gunicorn(folder, ["--chdir", str(HERE), *arguments], options.forkspan, endpoint, "kill", env,
-                        "victim:application")
-    command = [options.prefork, "4"] if name == "prefork" else [sys.executable, str(HERE / "processes.py")]
-    return Program(folder, command, options.forkspan, endpoint, env)
+@dataclasses.dataclass
+class Fatal:
+    """A request that ended its worker."""
+    way: str
+    type: str
+    began: int
+    died: int  # when we had killed it, or knew of it
+    pid: int = 0  # of the worker, where we know it
+    by_us: bool = False  # it died at `died`
 
 
 def fetch(port, path, timeout=30):
-    """The body, or None where the connection broke before all of it had come."""
+    """The status, or None where the connection broke before all of the answer had come."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request("GET", path)
-        return connection.getresponse().read()
+        response = connection.getresponse()
+        response.read()
+        return response.status
+    except TimeoutError:
+        raise  # nobody closed it, nobody answered
     except (OSError, http.client.HTTPException):
         return None
     finally:
@@ -107,73 +82,90 @@ class Load:
             thread.join()
 
 
-def established(pid, port):
-    """Does this process have a connection to the server's port accepted?"""
-    inodes = set()
+def connection(port, client_port):
+    """(bytes that the server has not read yet, inode) of this connection's end in the server; None: it is not accepted."""
+    out = subprocess.run(["ss", "-tnHe", "state", "established", f"( sport = :{port} and dport = :{client_port} )"],
+                         capture_output=True, text=True, check=True).stdout
+    inode = re.search(r"ino:(\d+)", out)
+    return (int(out.split()[0]), inode[1]) if inode and inode[1] != "0" else None
+
+
+def has_open(pid, inode):
     try:
-        for n in os.listdir(f"/proc/{pid}/fd"):
-            link = os.readlink(f"/proc/{pid}/fd/{n}")
-            if link.startswith("socket:["):
-                inodes.add(link[8:-1])
-    except OSError:
-        return set()
-    peers = set()
-    for line in open("/proc/net/tcp"):
-        words = line.split()
-        if len(words) > 9 and words[9] in inodes and words[3] == "01" and words[1].endswith(f":{port:04X}"):
-            peers.add(int(words[2].split(":")[1], 16))
-    return peers
+        return any(os.readlink(f"/proc/{pid}/fd/{n}") == f"socket:[{inode}]" for n in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:  # it closes one meanwhile, or ends
+        return False
 
 
-def queued(port, client_port):
-    """Bytes that the server has not read yet of this connection; None: it is not there."""
-    for line in open("/proc/net/tcp"):
-        words = line.split()
-        if words[1].endswith(f":{port:04X}") and words[2].endswith(f":{client_port:04X}"):
-            return int(words[4].split(":")[1], 16)
-    return None
-
-
-def kill_one(server, path, number, rng):
-    """A request that hangs, until its worker is killed; (when, pid)."""
-    s = socket.create_connection(("127.0.0.1", server.port), 30)
-    s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    mine = s.getsockname()[1]
-
-    def holder():  # the worker that has accepted it, and read it
-        for pid in server.workers():
-            if mine in established(pid, server.port) and queued(server.port, mine) == 0:
-                return pid
+def read_answer(s):
+    """The status, or None."""
+    answer = http.client.HTTPResponse(s)
+    try:
+        answer.begin()
+        answer.read()
+        return answer.status
+    except TimeoutError:
+        raise
+    except (OSError, http.client.HTTPException):
         return None
-
-    pid = until(holder, "a worker has read the request")
-    time.sleep(rng.random() * 0.05)  # a random moment, not a wait
-    os.kill(pid, number)
-    died = time.time_ns()
-    try:
-        while s.recv(4096):
-            pass
-    except OSError:
-        pass
-    s.close()
-    return died, pid
+    finally:
+        answer.close()
 
 
-def cell(server, way, number, rng, fatal):
-    path, by, type_ = WAYS[way]
-    path = f"/{path}/{way.split()[0].strip('_')}-{number}"
+def kill_one(server, way, path, rng, group):
+    """A request that hangs, until its worker is killed: (when, pid, status that was answered)."""
+    with socket.create_connection(("127.0.0.1", server.port), 30) as s:
+        s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        mine = s.getsockname()[1]
+
+        def holder():  # the worker that has accepted it, and read it
+            unread, inode = connection(server.port, mine) or (1, 0)
+            return next((pid for pid in server.workers() if has_open(pid, inode)), None) if not unread else None
+
+        pid = server.worker_behind(path) if way.behind else until(holder, "a worker has read the request")
+        if way.in_cgroup:
+            (group / "cgroup.procs").write_text(str(pid))
+            status = read_answer(s)
+            return time.time_ns(), pid, status
+        time.sleep(rng.random() * 0.05)  # a random moment, not a wait
+        os.kill(pid, way.signal)
+        return time.time_ns(), pid, read_answer(s)
+
+
+def cell(server, name, way, number, rng, group, fatal):
+    path = f"/{way.path}/{number}"
     began = time.time_ns()
-    if by:
-        died, pid = kill_one(server, path, by, rng)
+    pid = 0
+    if way.signal or way.in_cgroup:
+        died, pid, status = kill_one(server, way, path, rng, group)
     else:
-        body = fetch(server.port, path)
-        died, pid = time.time_ns(), None
-        if body is not None:
-            raise RuntimeError(f"{path} was answered: {body!r}")
-    fatal[path] = (type_, began, died, pid)
+        status = fetch(server.port, path)
+        died = time.time_ns()
+    if status != (way.status or None):
+        raise RuntimeError(f"{path} was answered {status}")
+    fatal[path] = Fatal(name, way.type, began, died, 0 if way.behind else pid, bool(way.signal) and not way.behind)
 
 
-def check(tap, name, load, fatal, spans, ways, log):
+def wrong_with(path, f, got):
+    """What is wrong with the spans of the request that ended its worker, as words."""
+    if len({s["spanId"] for _, s in got}) != 1:
+        return [f"{path}: {len(got)} spans"]
+    resource, span = got[0]
+    have, start, end, wrong = attributes(span), int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"]), []
+    if have.get("error.type") != f.type or span.get("status", {}).get("code") != 2:
+        wrong.append(f"{path}: {have.get('error.type')!r} {span.get('status')}")
+    if have.get("http.request.method") != "GET" or have.get("url.scheme") != "http":
+        wrong.append(f"{path}: {have}")
+    if f.pid and resource.get("process.pid") != f.pid:
+        wrong.append(f"{path}: of {resource.get('process.pid')}, not {f.pid}")
+    # its parent may take a while to look
+    if not f.began - 10**7 <= start <= end <= f.died + 2 * 10**9 or (f.by_us and end < f.died - 10**8):
+        wrong.append(f"{path}: ended {(end - f.died) / 1e6} ms after the death")
+    return wrong
+
+
+def check(tap, name, load, fatal, spans, log, own=frozenset()):
+    """`own`: paths that the server asks itself for."""
     by_path = collections.defaultdict(list)
     for resource, _, _, span in spans:
         by_path[attributes(span).get("url.path")].append((resource, span))
@@ -189,28 +181,15 @@ def check(tap, name, load, fatal, spans, ways, log):
     failed = [path for path in load.answered for _, s in by_path[path]
               if attributes(s).get("http.response.status_code") != 200]
     tap.check(not failed, f"{name}: each has its status", failed[:20])
+    # it was served beside one that ended its worker, or its answer had been written and did not arrive
+    endings = {f.type for f in fatal.values()}
+    unlike = [f"{path}: {attributes(s)}" for path in load.broken for _, s in by_path[path]
+              if attributes(s).get("error.type") not in endings and attributes(s).get("http.response.status_code") != 200]
+    tap.check(not unlike, f"{name}: of {len(load.broken)} that broke those that have a span say what ended them", "\n".join(unlike[:20]))
     strange = [path for path in by_path if path not in fatal and path not in load.answered and path not in load.broken]
-    tap.check(not strange, f"{name}: no span without a request", strange[:20])
-    for way in ways:
-        wrong = []
-        for path, (type_, began, died, pid) in fatal.items():
-            if path.split("/")[2].rsplit("-", 1)[0] != way.split()[0].strip("_") or path.split("/")[1] != WAYS[way][0]:
-                continue
-            got = by_path[path]
-            if len({s["spanId"] for _, s in got}) != 1:
-                wrong.append(f"{path}: {len(got)} spans")
-                continue
-            resource, span = got[0]
-            have, end = attributes(span), int(span["endTimeUnixNano"])
-            if have.get("error.type") != type_ or span.get("status", {}).get("code") != 2:
-                wrong.append(f"{path}: {have.get('error.type')!r} {span.get('status')}")
-            if have.get("http.request.method") != "GET" or have.get("url.scheme") != "http":
-                wrong.append(f"{path}: {have}")
-            if pid and resource.get("process.pid") != pid:
-                wrong.append(f"{path}: of {resource.get('process.pid')}, not {pid}")
-            # died: when we had killed it, or knew of it; its parent may take a while to look
-            if not began - 10**7 <= int(span["startTimeUnixNano"]) <= end <= died + 2 * 10**9 or (by_us(way) and end < died - 10**8):
-                wrong.append(f"{path}: ended {(end - died) / 1e6} ms after the death")
+    tap.check(set(strange) <= own, f"{name}: no span without a request", strange[:20])
+    for way in dict.fromkeys(f.way for f in fatal.values()):
+        wrong = [word for path, f in fatal.items() if f.way == way for word in wrong_with(path, f, by_path[path])]
         tap.check(not wrong, f"{name}: {way}: the request that was being served is one span, with what ended it",
                   "\n".join(wrong[:20]))
 
@@ -219,35 +198,43 @@ def text_of(path):
     return pathlib.Path(path).read_text(errors="replace") if os.path.exists(path) else ""
 
 
-def by_us(way):
-    return WAYS[way][1] is not None
-
-
-def run(tap, name, options):
+def run(tap, target, options, group):
+    """How many were killed, and how many requests answered."""
+    name, fatal, load = target.name, {}, None
     rng = random.Random(f"{options.seed}-{name}")
+    ways = {way: what for way, what in target.ways.items() if group or not what.in_cgroup}
     with workspace() as folder:
+        os.chmod(folder, 0o755)  # for workers that give up root
+        said = pathlib.Path(folder, "forkspan.log")
+        said.touch()
+        said.chmod(0o666)
+        env = {"OTEL_LOG_LEVEL": "debug", "FORKSPAN_LOG": str(said), "OTEL_BSP_SCHEDULE_DELAY": "1000",
+               "FORKSPAN_EXIT_FLUSH": "10000"}
         collector = Collector(options.collector, folder)
         server = None
         try:
-            server = start(name, folder, options, collector.endpoint)
-            load, fatal = Load(server.port), {}
+            server = target.start(folder, options, collector.endpoint, env)
+            load, began = Load(server.port), time.monotonic()
             try:
-                kills = [way for way in WAYS for _ in range(options.kills)]
+                kills = list(ways) * options.kills
                 rng.shuffle(kills)
                 for number, way in enumerate(kills):
-                    cell(server, way, number, rng, fatal)
+                    cell(server, way, ways[way], number, rng, group, fatal)
             finally:
                 load.stop()
-            server.stop()
+            print(f"# {name}: {len(kills)} kills, {len(load.answered)} requests answered, {len(load.broken)} broken, "
+                  f"requests in {time.monotonic() - began:.1f} s", flush=True)
+            took = server.stop()
+            tap.check(took is not None, f"{name}: stops", server.tail())
             collector.stop()
-            print(f"# {name}: {len(kills)} kills, {len(load.answered)} requests answered, {len(load.broken)} broken", flush=True)
-            check(tap, name, load, fatal, collector.spans(), WAYS, text_of(os.path.join(folder, "forkspan.log")))
+            check(tap, name, load, fatal, collector.spans(), text_of(said), target.own)
         except Exception as error:
-            tap.check(False, f"{name}: runs", f"{error!r}\n{server.text()[-3000:] if server else ''}")
+            tap.check(False, f"{name}: runs", f"{error!r}\n{server.tail() if server else ''}")
         finally:
             if server and server.process.poll() is None:
                 server.kill()
             collector.stop()
+    return len(fatal), len(load.answered) if load else 0
 
 
 class Quiet(Tap):
@@ -263,7 +250,8 @@ class Books:
 
 def self_test(tap):
     """The control: a check that finds nothing wrong in wrong books is no check."""
-    fatal = {"/hang/kill-0": ("SIGKILL", 10**18, 10**18 + 10**9, 7), "/exit/exit-1": ("exit 7", 10**18, 10**18 + 10**9, None)}
+    fatal = {"/hang/0": Fatal("kill -9", "SIGKILL", 10**18, 10**18 + 10**9, 7, True),
+             "/exit/1": Fatal("_exit", "exit 7", 10**18, 10**18 + 10**9)}
 
     def span(path, error=None):
         values = [{"key": "url.path", "value": {"stringValue": path}}, {"key": "url.scheme", "value": {"stringValue": "http"}},
@@ -275,20 +263,22 @@ def self_test(tap):
                                              **({"status": {"code": 2}} if error else {})})
 
     def spoil(what, change, log=""):
-        spans = [span(path) for path in Books.answered] + [span(path, fatal[path][0]) for path in fatal]
+        spans = [span(path) for path in Books.answered] + [span(path, fatal[path].type) for path in fatal]
         change(spans)
         quiet = Quiet()
-        check(quiet, "", Books, fatal, spans, WAYS, log)
+        check(quiet, "", Books, fatal, spans, log)
         tap.check((quiet.failed > 0) == (what[0] == "!"), f"the kill matrix's control: {what.strip('!')}", quiet.failed)
 
     again = "1 spans of process 7 are sent again: process 8 began to and had no answer"
     spoil("right books are right", lambda spans: None)
     spoil("a counted re-send is right", lambda spans: spans.append(spans[3]), again)
+    spoil("one that broke beside another that was killed is right", lambda spans: spans.append(span(Books.broken[0], "SIGKILL")))
     spoil("!a span lost is found", lambda spans: spans.pop(3))
     spoil("!a span twice is found", lambda spans: spans.append(spans[3]))
     spoil("!two spans of one request are found", lambda spans: spans.append((*spans[3][:3], dict(spans[3][3], spanId="1" * 16))), again)
     spoil("!a fatal request without a span is found", lambda spans: spans.pop(20))
     spoil("!a wrong signal is found", lambda spans: spans[20][3]["attributes"][-1].update(value={"stringValue": "SIGTERM"}))
+    spoil("!a wrong signal of one that broke is found", lambda spans: spans.append(span(Books.broken[0], "SIGTERM")))
     spoil("!a wrong worker is found", lambda spans: spans[20][0].update({"process.pid": 8}))
     spoil("!a wrong end is found", lambda spans: spans[20][3].update(endTimeUnixNano=str(10**18 + 10**8)))
 
@@ -297,7 +287,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--collector")
     parser.add_argument("--forkspan")
-    parser.add_argument("--prefork")
+    parser.add_argument("--build", help="the folder of the programs of this one")
     parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--kills", type=int, default=1, help="a cell")
     parser.add_argument("--only", default="")
@@ -308,9 +298,23 @@ def main():
         self_test(tap)
         tap.end()
     print(f"# seed {options.seed}", flush=True)
-    for name in ("prefork", "gunicorn sync", "gunicorn gthread", "multiprocessing"):
-        if options.only in name:
-            run(tap, name, options)
+    with contextlib.ExitStack() as stack:
+        try:
+            group = stack.enter_context(memory_cgroup(CGROUP_BYTES))
+        except NoCgroup as why:
+            group = None
+            tap.skip("the kernel kills a worker for memory", why)
+        done = []
+        for target in TARGETS:
+            missing = [file for file in target.needs if not os.path.exists(file)]
+            if options.only not in target.name:
+                continue
+            if missing:
+                tap.skip(f"{target.name}: kills", f"no {missing[0]}")
+            else:
+                done.append(run(tap, target, options, group))
+        kills, answered = (sum(numbers) for numbers in zip(*done)) if done else (0, 0)
+        print(f"# in all {kills} kills, beside {answered} requests in {len(done)} servers", flush=True)
     tap.end()
 
 

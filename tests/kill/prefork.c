@@ -1,24 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
  * prefork.c - a small prefork server whose workers die on request.
  *
- * prefork WORKERS. Prints its port and pid. GET /ok/N answers with the worker's pid; /hang/N answers never;
- * /abort/N, /exit/N, /exec/N and /rlimit/N end the worker before the answer, /late/N after it and before the
- * close. A worker that died is replaced. SIGTERM: the workers end, then the master.
+ * prefork WORKERS [late]. Prints its port and pid. GET /ok/N answers with the worker's pid; /hang/N answers
+ * never; /abort/N, /exit/N, /exec/N, /rlimit/N and /grow/N end the worker before the answer (die.h), /late/N
+ * after it and before the close. A worker that died is replaced. SIGTERM: the workers end, then the master.
+ * "late": a master that does not look after its children before it stops. It tells them to stop, which they
+ * do by exit, and reaps the one that had died before when all others have ended, or half a second later.
  */
+#include "die.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WORKERS_MAX = 64 };
 static volatile sig_atomic_t stopping;
+static int late;
 
 static void on_term(int signal_number)
 {
@@ -42,13 +47,22 @@ static int read_head(int fd, char *head, size_t room)
     return 0;
 }
 
-static void out_of_memory(void)
+static void limit_memory(rlim_t bytes)
 {
-    struct rlimit limit = {64 << 20, 64 << 20};
+    struct rlimit limit = {bytes, RLIM_INFINITY};
     setrlimit(RLIMIT_AS, &limit);
-    for (;;) /* as programs do that cannot go on without */
-        if (mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
-            abort();
+}
+
+static void die_if_asked(const char *path)
+{
+    static const struct {
+        const char *path;
+        int (*die)(void *);
+    } ways[] = {{"/hang/", die_hang}, {"/abort/", die_abort},   {"/exit/", die_exit},
+                {"/exec/", die_exec}, {"/rlimit/", die_rlimit}, {"/grow/", die_grow}};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (!strncmp(path, ways[i].path, strlen(ways[i].path)))
+            ways[i].die(NULL);
 }
 
 static void answer(int fd)
@@ -56,19 +70,12 @@ static void answer(int fd)
     char head[4096], body[32], text[256];
     if (!read_head(fd, head, sizeof head))
         return;
-    struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-    if (!strncmp(head, "GET /hang/", 10))
-        for (;;)
-            pause();
-    if (!strncmp(head, "GET /abort/", 11))
-        abort();
-    if (!strncmp(head, "GET /exit/", 10))
-        _exit(7);
-    if (!strncmp(head, "GET /exec/", 10))
-        execl("/bin/true", "true", (char *)NULL);
-    if (!strncmp(head, "GET /rlimit/", 12))
-        out_of_memory();
+    if (!strncmp(head, "GET ", 4))
+        die_if_asked(head + 4);
+    if (!strncmp(head, "GET /squeeze/", 13))
+        limit_memory(1 << 20);
+    if (!strncmp(head, "GET /ease/", 10))
+        limit_memory(RLIM_INFINITY);
     snprintf(body, sizeof body, "%d", (int)getpid());
     int n =
         snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
@@ -81,7 +88,8 @@ static void answer(int fd)
 
 static void worker(int listener)
 {
-    signal(SIGTERM, SIG_DFL);
+    if (!late)
+        signal(SIGTERM, SIG_DFL);
     while (!stopping) {
         int fd = accept(listener, NULL, NULL);
         if (fd < 0)
@@ -89,6 +97,8 @@ static void worker(int listener)
         answer(fd);
         close(fd);
     }
+    if (late)
+        exit(0);
     _exit(0);
 }
 
@@ -100,9 +110,21 @@ static pid_t spawn(int listener)
     return pid;
 }
 
+/* True when every child has ended; none is reaped. */
+static int all_ended(const pid_t *workers, int n)
+{
+    for (int i = 0; i < n; i++) {
+        siginfo_t info = {0};
+        if (waitid(P_PID, (id_t)workers[i], &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+            return 0;
+    }
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     int n = argc > 1 ? atoi(argv[1]) : 4;
+    late = argc > 2;
     pid_t workers[WORKERS_MAX];
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
@@ -116,6 +138,14 @@ int main(int argc, char **argv)
         workers[i] = spawn(listener);
     printf("%d %d\n", ntohs(at.sin_port), (int)getpid());
     fflush(stdout);
+    sigset_t term, none;
+    sigemptyset(&none);
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, NULL);
+    while (late && !stopping)
+        sigsuspend(&none);
+    sigprocmask(SIG_UNBLOCK, &term, NULL);
     while (!stopping) {
         pid_t gone = wait(NULL);
         for (int i = 0; i < n && !stopping; i++)
@@ -124,6 +154,8 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < n; i++)
         kill(workers[i], SIGTERM);
+    for (int ms = 0; late && ms < 500 && !all_ended(workers, n); ms++)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
     while (wait(NULL) > 0 || errno == EINTR)
         ;
     return 0;

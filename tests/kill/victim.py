@@ -8,7 +8,7 @@ import time
 def application(environ, start_response):
     what = environ["PATH_INFO"].split("/")[1]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if what == "hang":
+    if what in ("hang", "harakiri"):
         time.sleep(3600)
     elif what == "abort":
         os.abort()
@@ -22,6 +22,11 @@ def application(environ, start_response):
             bytearray(1 << 30)
         except MemoryError:
             os.abort()
+    elif what == "grow":  # until the kernel kills it
+        taken = []
+        while True:
+            taken.append(b"x" * (1 << 20))
+            time.sleep(0.002)
     body = str(os.getpid()).encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]

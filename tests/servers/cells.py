@@ -11,7 +11,8 @@ import sys
 import time
 import typing
 
-from harness import HERE, Gunicorn, Server, answers, children, free_port, gone, until
+import others
+from harness import HERE, Gunicorn, Server, Worked, answers, children, free_port, gone, until
 
 BIN = pathlib.Path(sys.executable).parent  # of the virtual environment
 DEBIAN_GUNICORN = "/usr/bin/gunicorn"
@@ -68,15 +69,15 @@ def gunicorn_usr2(server):
 # ---------------------------------------------------------------- uWSGI
 
 class Uwsgi(Server):
-    """`socket`: the option that says which protocol; `before`: a front server makes the port that is asked."""
+    """`socket`: the option that says which protocol; `app`: the file of the application."""
 
-    def __init__(self, folder, command, socket, arguments, forkspan, endpoint, env=None, stop_signal=signal.SIGINT):
+    def __init__(self, folder, command, socket, arguments, forkspan, endpoint, env=None, service="ledger", app=HERE / "app.py"):
         self.port = free_port()
         self.fifo = os.path.join(folder, "fifo")
         super().__init__(folder, "uwsgi", [*command, socket, f"127.0.0.1:{self.port}", "--master", "--processes", "4",
-                                           "--chdir", str(HERE), "--wsgi-file", "app.py", "--need-app", "--disable-logging",
+                                           "--chdir", str(app.parent), "--wsgi-file", app.name, "--need-app", "--disable-logging",
                                            "--master-fifo", self.fifo, "--listen", "100", *arguments],
-                         forkspan, endpoint, env=env, stop_signal=stop_signal)
+                         forkspan, endpoint, service, env, signal.SIGINT)
         self.generations = 0
         self.started()
 
@@ -145,34 +146,18 @@ HEAD_BODY = {"TEST_HEAD_BODY": "1"}
 RECYCLING = ["--max-requests", "50", "--min-worker-lifetime", "1"]
 
 
-class Nginx(Server):
+class Nginx(others.Nginx):
     """In front of uWSGI's own protocol. Both are one test server: stop and kill reach both."""
 
-    CONFIG = """
-daemon off; master_process on; worker_processes 2; pid {folder}/nginx.pid; error_log {folder}/nginx.error;
-events {{ worker_connections 256; }}
-http {{
-  access_log off; client_body_buffer_size 64k; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
-  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{ include /etc/nginx/uwsgi_params; uwsgi_pass {upstream}; }}
-  }}
-}}
-"""
+    AS_ROOT = False
+    LOCATIONS = "location / {{ include /etc/nginx/uwsgi_params; uwsgi_pass 127.0.0.1:{upstream}; }}"
 
-    def __init__(self, folder, command, arguments, forkspan, endpoint, unix):
+    def __init__(self, folder, command, arguments, forkspan, endpoint):
         self.behind = Uwsgi(folder, command, "--socket", arguments, forkspan, endpoint)
-        port = free_port()
-        config = os.path.join(folder, "nginx.conf")
-        pathlib.Path(config).write_text(self.CONFIG.format(folder=folder, port=port, upstream=f"127.0.0.1:{self.behind.port}"))
-        super().__init__(folder, "nginx", ["/usr/sbin/nginx", "-c", config, "-p", folder], forkspan, endpoint,
-                         stop_signal=signal.SIGQUIT)
-        self.port = port
-        self.wait_for(lambda: answers(port), "nginx listens")
+        super().__init__(folder, forkspan, endpoint, "ledger", upstream=self.behind.port)
 
     def text(self):
-        return super().text() + (self.behind.text() if "behind" in self.__dict__ else "")
+        return super().text() + self.behind.text()
 
     def stop(self, seconds=60):
         first = super().stop(seconds)
@@ -184,8 +169,8 @@ http {{
         self.behind.kill()
 
 
-def nginx_uwsgi(command, *arguments, unix=False):
-    return lambda folder, forkspan, endpoint: Nginx(folder, command, list(arguments), forkspan, endpoint, unix)
+def nginx_uwsgi(command, *arguments):
+    return lambda folder, forkspan, endpoint: Nginx(folder, command, list(arguments), forkspan, endpoint)
 
 
 def nginx_hup(server):
@@ -198,19 +183,14 @@ def nginx_hup(server):
 
 # ---------------------------------------------------------------- event loops
 
-class Worked(Server):
-    """A server whose first answer says that it is there."""
-
-    def __init__(self, folder, name, command, forkspan, endpoint, stop_signal=signal.SIGTERM, env=None):
-        self.port = free_port()
-        super().__init__(folder, name, [word.format(port=self.port) for word in command], forkspan, endpoint,
-                         stop_signal=stop_signal, env={"PYTHONPATH": str(HERE), **(env or {})})
-        self.wait_for(lambda: answers(self.port), f"{name} listens")
+def worked(folder, name, command, forkspan, endpoint, **more):
+    """The application under test is on the path."""
+    return Worked(folder, name, command, forkspan, endpoint, env={"PYTHONPATH": str(HERE), **more})
 
 
 def uvicorn(*arguments):
     command = [str(BIN / "uvicorn"), "--port", "{port}", "--workers", "2", "--no-access-log", *arguments, "asgi:application"]
-    return lambda folder, forkspan, endpoint: Worked(folder, "uvicorn", command, forkspan, endpoint)
+    return lambda folder, forkspan, endpoint: worked(folder, "uvicorn", command, forkspan, endpoint)
 
 
 def uvicorn_hup(server):
@@ -221,7 +201,7 @@ def uvicorn_hup(server):
 
 def hypercorn(*arguments):
     command = [str(BIN / "hypercorn"), "--bind", "127.0.0.1:{port}", "--workers", "2", *arguments, "asgi:application"]
-    return lambda folder, forkspan, endpoint: Worked(folder, "hypercorn", command, forkspan, endpoint)
+    return lambda folder, forkspan, endpoint: worked(folder, "hypercorn", command, forkspan, endpoint)
 
 
 # ---------------------------------------------------------------- forks of other shapes
@@ -231,14 +211,14 @@ SLOTS = {"FORKSPAN_WORKERS": "1024"}
 
 
 def forking(folder, forkspan, endpoint):
-    return Worked(folder, "forking", ["/usr/bin/python3", str(HERE / "forking.py"), "{port}"], forkspan, endpoint, env=SLOTS)
+    return worked(folder, "forking", ["/usr/bin/python3", str(HERE / "forking.py"), "{port}"], forkspan, endpoint, **SLOTS)
 
 
 def forkhead(mode):
     def start(folder, forkspan, endpoint):
         program = os.path.join(folder, "forkhead")
         subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", program, str(HERE / "forkhead.c")], check=True)
-        return Worked(folder, "forkhead", [program, mode, "{port}"], forkspan, endpoint, env=SLOTS)
+        return worked(folder, "forkhead", [program, mode, "{port}"], forkspan, endpoint, **SLOTS)
 
     return start
 

@@ -172,6 +172,10 @@ class Server:
             return self.process.pid
         return self.wait_for(lambda: children(self.process.pid), "the server is started")[0]
 
+    def workers(self):
+        """The processes that serve: the first one's children, where it has any."""
+        return children(self.first())
+
     def text(self):
         return pathlib.Path(self.log).read_text(errors="replace")
 
@@ -229,6 +233,19 @@ def children(pid):
         return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+class Worked(Server):
+    """A server whose first answer says that it is there. The words of `command` may name its {port}."""
+
+    def prepare(self, folder):
+        """Writes what it reads at its start; self.port is known."""
+
+    def __init__(self, folder, name, command, forkspan=None, endpoint=None, service="ledger", env=None, stop_signal=signal.SIGTERM):
+        self.port = free_port()
+        self.prepare(folder)
+        super().__init__(folder, name, [word.format(port=self.port) for word in command], forkspan, endpoint, service, env, stop_signal)
+        self.wait_for(lambda: answers(self.port), f"{name} listens")
 
 
 class Gunicorn(Server):

@@ -93,7 +93,7 @@ static void make(void)
     arena.header = aligned_alloc(64, arena.size);
     memset(arena.header, 0, arena.size);
     slot = arena_slot(&arena, 0);
-    atomic_store(&slot->state, (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
+    atomic_store(arena_state(&arena, 0), (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
     atomic_store(&slot->epoch, 1);
     ring_trust(&arena.shape, CELLS);
     ring_init(slot_ring(&arena, slot));

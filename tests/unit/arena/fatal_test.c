@@ -36,12 +36,17 @@ void log_line(enum log_level level, const char *format, ...)
 
 static uint8_t sent[1 << 20];
 static size_t sent_len;
-static unsigned n_sent, batches;
+static unsigned n_sent, batches, lacking; /* so often there is no memory */
 
 static void take(struct exporter *e, const struct exporter_batch *b, uint64_t deadline,
                  struct export_outcome *out)
 {
     (void)e, (void)deadline;
+    if (lacking) {
+        lacking--;
+        *out = (struct export_outcome){.result = EXPORT_NO_MEMORY};
+        return;
+    }
     for (size_t i = 0; i < b->n_scopes; i++) {
         memcpy(sent + sent_len, b->scopes[i].spans, b->scopes[i].spans_len);
         sent_len += b->scopes[i].spans_len;
@@ -77,7 +82,7 @@ static struct request_table *table;
 static void live_slot(uint32_t i, uint32_t liveness)
 {
     struct slot *s = arena_slot(&arena, i);
-    atomic_store(&s->state, (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
+    atomic_store(arena_state(&arena, i), (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
     atomic_store(&s->epoch, 1);
     request_table_init(slot_requests(&arena, s));
     ring_init(slot_ring(&arena, s));
@@ -149,7 +154,7 @@ static void told(int status)
 
 static bool given_back(void)
 {
-    return (uint32_t)atomic_load(&dead->state) == SLOT_FREE;
+    return (uint32_t)atomic_load(arena_state(&arena, DEAD)) == SLOT_FREE;
 }
 
 Test(fatal, a_request_without_a_record_is_one_span_with_the_signal)
@@ -265,6 +270,33 @@ Test(fatal, a_head_that_is_still_being_read_is_no_span)
     cr_assert(given_back());
 }
 
+/* Its memory is as it was here: nothing but what a claim and a release say empties it. */
+Test(fatal, who_claims_the_slot_next_finds_it_empty)
+{
+    make();
+    open_request("/killed");
+    atomic_store(&open_request("/half")->phase, REQUEST_HEAD);
+    struct request *r = open_request("/unrecorded");
+    atomic_store(&r->phase, REQUEST_UNRECORDED);
+    request_read_by(table, r, 7);
+    struct ring_place torn = reserve();
+    (void)torn;
+    told(SIGKILL);
+    consumer_run(&consumer, 0);
+    cr_assert(given_back());
+    cr_assert_eq(slot_claim(&arena, false), DEAD);
+    cr_assert_null(request_only_one(table, 7));
+    cr_assert_eq(ring_queued(slot_ring(&arena, dead)), 0);
+    struct ring_record record;
+    struct ring_place first = reserve();
+    cr_assert_eq(ring_peek(slot_ring(&arena, dead), &arena.shape, at_make(first.number, 0), &record),
+                 RING_UNFINISHED);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        const char *at = (const char *)request_claim(table);
+        cr_assert(at > (const char *)table && at < (const char *)table + request_table_size(), "%u", i);
+    }
+}
+
 Test(fatal, what_a_killed_sweeper_claimed_is_taken_over)
 {
     make();
@@ -310,6 +342,62 @@ Test(fatal, news_reach_the_child_of_the_ticket_not_of_the_pid)
     cr_assert_eq(atomic_load(&other->news), NEWS_SET | SIGABRT);
     cr_assert_eq(atomic_load(&dead->news), 0);
     cr_assert(!news_reaped(&arena, 77, SIGABRT), "a ticket tells once");
+}
+
+/* Reaped before its parent had put its ticket down, or by another process than the one that made it. */
+Test(fatal, news_of_a_child_without_a_ticket_go_by_its_pid)
+{
+    make();
+    atomic_store(&dead->ticket, news_ticket(&arena));
+    atomic_store(&dead->pid_namespace, own_pid_namespace() + 1);
+    cr_assert(!news_reaped(&arena, getpid(), SIGABRT), "of another namespace");
+    atomic_store(&dead->pid_namespace, own_pid_namespace());
+    cr_assert(news_reaped(&arena, getpid(), SIGABRT));
+    cr_assert_eq(atomic_load(&dead->news), NEWS_SET | SIGABRT);
+}
+
+/* It had no thread, and its pid says nothing here. */
+Test(fatal, one_that_its_parent_has_reaped_is_dead)
+{
+    make();
+    atomic_store(&arena.header->liveness[DEAD], 0);
+    atomic_store(&dead->pid_namespace, own_pid_namespace() + 1);
+    open_request("/reaped");
+    consumer_run(&consumer, 0);
+    cr_assert(!given_back(), "not known to be dead");
+    told(SIGKILL);
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_eq(times("SIGKILL", 7), 1);
+    cr_assert(given_back());
+}
+
+Test(fatal, it_ended_when_that_was_first_seen)
+{
+    make();
+    struct request *r = open_request("/killed");
+    const uint64_t second = UINT64_C(1000000000);
+    r->start_monotonic_ns -= 4 * second;
+    uint64_t seen = r->start_monotonic_ns + 2 * second, end = r->start_realtime_ns + 2 * second;
+    atomic_store(&dead->dead_since_ns, seen);
+    told(SIGKILL); /* its parent looked 2 s later */
+    consumer_run(&consumer, 0);
+    cr_assert_eq(times(&end, sizeof end), 1);
+}
+
+Test(fatal, what_there_is_no_memory_for_is_left_to_anybody)
+{
+    make();
+    struct ring_place place = reserve();
+    ring_commit(&place, sizeof small, RING_SCOPE_API);
+    told(SIGKILL);
+    lacking = 1;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_STOPPED);
+    cr_assert_eq(atomic_load(&dead->consumer), 0);
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_eq(n_sent, 1);
+    cr_assert_eq(atomic_load(&dead->counters[COUNT_FAILED]), 0);
+    cr_assert_eq(atomic_load(&dead->counters[COUNT_RESENT]), 0, "nothing of it had been sent");
+    cr_assert(given_back());
 }
 
 Test(fatal, how_it_ended_in_words)

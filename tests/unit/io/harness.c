@@ -282,6 +282,7 @@ void harness_init(void)
         .trust_forwarded = true,
     };
     table = aligned_alloc(64, request_table_size());
+    memset(table, 0, request_table_size());
     request_table_init(table);
 }
 
