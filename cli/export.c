@@ -16,15 +16,18 @@
 
 void export_help(FILE *to)
 {
-    fputs("usage: forkspan export --once [--linger] [--within MS] ID\n\n"
+    fputs("usage: forkspan export [--once] [--linger] [--within MS] FILE\n"
+          "       forkspan export --once [--linger] [--within MS] ID\n\n"
           "Sends the finished spans that lie in the arena of a server and that no process of it\n"
-          "is left to send. ID is the arena's System V segment (ipcs -m). A traced server starts\n"
-          "this by itself; by hand, the environment must be the server's (OTEL_*).\n\n"
-          "  --once        leave when all is sent\n"
+          "is left to send. FILE is the one that FORKSPAN_ARENA names; ID is an arena's System V\n"
+          "segment (ipcs -m). A traced server starts this by itself; by hand, the environment must\n"
+          "be the server's (OTEL_*).\n\n"
+          "  --once        leave when all is sent: with a FILE that is so without it\n"
           "  --linger      and a second later, while new ones keep coming\n"
           "  --within MS   leave after so many milliseconds at most\n"
           "  --help        this text\n\n"
-          "Exit status: 0; 1 with a message where the arena cannot be attached; 2: wrong usage.\n",
+          "Exit status: 0; 1 with a message where the arena cannot be attached, or something had to\n"
+          "stay in FILE; 2: wrong usage.\n",
           to);
 }
 
@@ -35,6 +38,18 @@ static long number(const char *text)
     errno = 0;
     long n = strtol(text, &end, 10);
     return errno || end == text || *end || n < 0 || n > INT_MAX ? -1 : n;
+}
+
+/* The path from / on: the code it is for follows none that depends on a folder of the moment. malloc'd. */
+static char *from_root(const char *path)
+{
+    char *here = *path == '/' ? NULL : getcwd(NULL, 0), *full = NULL;
+    if (*path == '/')
+        return strdup(path);
+    if (!here || asprintf(&full, "%s/%s", here, path) < 0)
+        full = NULL;
+    free(here);
+    return full;
 }
 
 /* Returns false after a complaint. */
@@ -76,9 +91,15 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
             return false;
         }
     }
-    long id = optind + 1 == argc ? number(argv[optind]) : -1;
-    if (!once || id < 0) {
-        complain("usage: forkspan export --once [--linger] [--within MS] ID");
+    const char *which = optind + 1 == argc ? argv[optind] : "";
+    long id = number(which);
+    bool file = *which && id < 0;
+    if (file && !(options->file = from_root(which))) {
+        complain("no memory for the path %s", which);
+        return false;
+    }
+    if (!file && (!once || id < 0)) {
+        complain("usage: forkspan export [--once] [--linger] [--within MS] FILE, or --once ID");
         return false;
     }
     options->id = (int)id;
@@ -100,7 +121,9 @@ int export_main(int argc, char **argv)
     config_capture(environ);
     log_init();
     const char *why = exporter ? consume(&options) : "forkspan-exporter.so is not there";
-    if (why)
+    if (why && options.file)
+        complain("arena %s: %s", options.file, why);
+    else if (why)
         complain("arena %d: %s", options.id, why);
     free(exporter);
     return why ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EXPORTER_ABI 2u
+#define EXPORTER_ABI 3u
 
 enum exporter_kind { EXPORTER_NONE, EXPORTER_OTLP, EXPORTER_CONSOLE, EXPORTER_OTLP_STDOUT };
 enum exporter_protocol { EXPORTER_HTTP_PROTOBUF, EXPORTER_HTTP_JSON, EXPORTER_GRPC };
@@ -74,12 +74,14 @@ struct exporter_batch {
     uint32_t n_spans;   /* sum over the scopes */
     const uint8_t *raw; /* encoded ResourceSpans fields (tag 0x0a each) to append unread; NULL if none */
     size_t raw_len;
+    bool kept; /* what cannot be delivered now stays with the caller: EXPORT_UNDELIVERED instead of _FAILED */
 };
 
 enum export_result {
-    EXPORT_OK,      /* delivered; `rejected` spans were refused by the receiver */
-    EXPORT_FAILED,  /* given up: not to be sent again */
-    EXPORT_ABORTED, /* host said stop: state at the receiver unknown */
+    EXPORT_OK,          /* delivered; `rejected` spans were refused by the receiver */
+    EXPORT_FAILED,      /* given up: not to be sent again */
+    EXPORT_ABORTED,     /* host said stop: state at the receiver unknown */
+    EXPORT_UNDELIVERED, /* the receiver was not there, or asked for later */
 };
 
 struct export_outcome {

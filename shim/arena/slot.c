@@ -132,6 +132,21 @@ bool slot_owner_dead(const struct arena *a, uint32_t i)
     return state == 'Z' || state == 'X' || (then != 0 && then != now); /* nobody has reaped it yet */
 }
 
+void slot_judge(const struct arena *a, uint32_t i)
+{
+    struct slot *s = arena_slot(a, i);
+    _Atomic uint32_t *liveness = &a->header->liveness[i];
+    uint32_t word = atomic_load(liveness);
+    pid_t pid = (pid_t)(atomic_load(&s->state) >> 32), tid = (pid_t)(word & FUTEX_TID_MASK);
+    if (tid == 0 || word & FUTEX_OWNER_DIED || atomic_load(&s->pid_namespace) != own_pid_namespace())
+        return; /* slot_owner_dead() knows, or nobody does */
+    /* The thread, not the process: main may have ended, and left the process to its other threads. */
+    uint64_t then = atomic_load(&s->start_time), now;
+    if ((syscall(SYS_tgkill, pid, tid, 0) != 0 && (errno == ESRCH || errno == EINVAL)) ||
+        (then != 0 && (now = process_start_time(pid)) != 0 && then != now))
+        atomic_compare_exchange_strong(liveness, &word, word | FUTEX_OWNER_DIED);
+}
+
 bool consumer_alive(const struct arena *a, uint64_t word)
 {
     uint32_t i = (uint32_t)word - 1;
@@ -146,12 +161,17 @@ bool consumer_alive(const struct arena *a, uint64_t word)
 void slot_release(const struct arena *a, uint32_t i)
 {
     struct slot *s = arena_slot(a, i);
+    /* By way of a state that is nobody's: a start that recovers a file may give it back, too. */
+    uint64_t state = atomic_load(&s->state);
+    if ((uint32_t)state != SLOT_LIVE || !atomic_compare_exchange_strong(&s->state, &state, SLOT_VACANT))
+        return;
     /* The pages go back to the system; a claim initialises everything but the epoch, which must go on
      * counting. */
     char *ring = (char *)slot_ring(a, s);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = ((uintptr_t)ring + page - 1) / page * page, end = (uintptr_t)s + a->slot_size;
-    madvise((void *)begin, end - begin, MADV_REMOVE);
+    if (!a->file) /* a file keeps its room: a disk may be full when it is wanted back */
+        madvise((void *)begin, end - begin, MADV_REMOVE);
     slot_vacate(a, i);
 }
 

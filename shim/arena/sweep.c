@@ -106,6 +106,26 @@ bool sweep_orphaned(const struct arena *a, bool *many)
     return found || *many;
 }
 
+void sweep_clear(const struct arena *a)
+{
+    for (uint32_t i = 0; i < a->slots; i++) {
+        struct slot *s = arena_slot(a, i);
+        uint64_t state = atomic_load(&s->state);
+        if ((uint32_t)state == SLOT_LIVE && slot_owner_dead(a, i) && !unsent(a, s, true) &&
+            !consumer_alive(a, atomic_load(&s->consumer)) &&
+            atomic_compare_exchange_strong(&s->state, &state, SLOT_VACANT))
+            slot_vacate(a, i);
+    }
+}
+
+bool sweep_crowded(const struct arena *a)
+{
+    uint32_t dead = 0;
+    for (uint32_t i = 0; i < a->slots; i++)
+        dead += slot_live(arena_slot(a, i)) && slot_owner_dead(a, i);
+    return dead > a->slots / 2;
+}
+
 void sweep_finish(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {

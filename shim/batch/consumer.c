@@ -118,6 +118,8 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
         .resource = c->buffer, .resource_len = resource_len, .scopes = scopes, .n_spans = b.spans};
     batch.raw = c->buffer + b.scope_begin[RING_SCOPE_RAW];
     batch.raw_len = b.scope_len[RING_SCOPE_RAW];
+    /* A file is there for a receiver that is not; but where the dead fill it the living go first. */
+    batch.kept = c->arena->file && !sweep_crowded(c->arena);
     for (uint32_t i = 0; i < RING_SCOPE_RAW; i++) {
         if (b.scope_spans[i] == 0)
             continue;
@@ -141,6 +143,9 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
         count(s, COUNT_EXPORTED, out.rejected < b.spans ? b.spans - out.rejected : 0);
         count(s, COUNT_FAILED, out.rejected);
         return true;
+    case EXPORT_UNDELIVERED:
+        c->undelivered = true;
+        __attribute__((fallthrough));
     case EXPORT_ABORTED:
         if (!out.any_byte_sent)
             atomic_store(&s->sending, 0);
@@ -190,6 +195,11 @@ static bool held(const struct arena *a, struct slot *s)
            (ring_queued(slot_ring(a, s)) || request_next_open(slot_requests(a, s), 0) < REQUESTS);
 }
 
+static enum consumer_result stopped(const struct consumer *c)
+{
+    return c->undelivered ? CONSUMER_LATER : CONSUMER_STOPPED;
+}
+
 /* A dead one's ring is empty: now what it was at when it died, then its slot is free. */
 static enum consumer_result bury(struct consumer *c, uint32_t i, uint64_t deadline_ns)
 {
@@ -200,7 +210,7 @@ static enum consumer_result bury(struct consumer *c, uint32_t i, uint64_t deadli
             return CONSUMER_WAITS;
         case FATAL_WRITTEN:
             if (!empty_ring(c, i, true, deadline_ns))
-                return CONSUMER_STOPPED;
+                return stopped(c);
             continue;
         case FATAL_NONE:
             break;
@@ -217,6 +227,7 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
 {
     const struct arena *a = c->arena;
     enum consumer_result result = CONSUMER_EMPTY;
+    c->undelivered = false;
     sweep_adopt(a, c->me);
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
@@ -230,9 +241,9 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
         /* asked before emptying: what comes later is in the ring by then */
         bool dead = slot_owner_dead(a, i);
         if (!empty_ring(c, i, dead, deadline_ns))
-            return CONSUMER_STOPPED;
+            return stopped(c);
         enum consumer_result burial = dead && !own ? bury(c, i, deadline_ns) : CONSUMER_EMPTY;
-        if (burial == CONSUMER_STOPPED)
+        if (burial >= CONSUMER_STOPPED)
             return burial;
         if (burial > result)
             result = burial;

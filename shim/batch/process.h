@@ -9,13 +9,14 @@
 
 struct consume_options {
     int id;               /* of the arena's System V segment */
+    const char *file;     /* the arena's file instead, or NULL */
     bool linger;          /* stays as long as processes without a consumer go on making spans */
     uint32_t within_ms;   /* 0: each export is bounded by the configuration alone */
     const char *exporter; /* path of forkspan-exporter.so */
 };
 
 /* Attaches the arena, sends everything that no live consumer of another process will, and leaves. NULL, or
- * why it could not. */
+ * why it could not; of a file, too, where something was left in it. */
 const char *consume(const struct consume_options *options);
 
 #endif
