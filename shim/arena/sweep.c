@@ -118,14 +118,6 @@ void sweep_clear(const struct arena *a)
     }
 }
 
-bool sweep_crowded(const struct arena *a)
-{
-    uint32_t dead = 0;
-    for (uint32_t i = 0; i < a->slots; i++)
-        dead += slot_live(arena_slot(a, i)) && slot_owner_dead(a, i);
-    return dead > a->slots / 2;
-}
-
 void sweep_finish(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {

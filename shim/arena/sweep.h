@@ -25,8 +25,6 @@ bool sweep_left_behind(const struct arena *a);
 /* Gives back the slots of the dead that hold nothing and are no live consumer's: in an arena full of them a
  * new consumer finds a place. */
 void sweep_clear(const struct arena *a);
-/* More than half of the slots are the dead's. */
-bool sweep_crowded(const struct arena *a);
 /* Every one-shot consumer is to leave as soon as all is sent. */
 void sweep_finish(const struct arena *a);
 

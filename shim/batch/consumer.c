@@ -118,8 +118,7 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
         .resource = c->buffer, .resource_len = resource_len, .scopes = scopes, .n_spans = b.spans};
     batch.raw = c->buffer + b.scope_begin[RING_SCOPE_RAW];
     batch.raw_len = b.scope_len[RING_SCOPE_RAW];
-    /* A file is there for a receiver that is not; but where the dead fill it the living go first. */
-    batch.kept = c->arena->file && !sweep_crowded(c->arena);
+    batch.kept = c->arena->file != NULL; /* it is there for a receiver that is not */
     for (uint32_t i = 0; i < RING_SCOPE_RAW; i++) {
         if (b.scope_spans[i] == 0)
             continue;
@@ -131,7 +130,8 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
     }
     /* A death from here on can make this batch, and only this batch, be sent again. */
     uint32_t before = atomic_exchange(&s->sender, (uint32_t)getpid());
-    if (atomic_exchange(&s->sending, sealed->to) == sealed->to) {
+    bool again = atomic_exchange(&s->sending, sealed->to) == sealed->to;
+    if (again) {
         count(s, COUNT_RESENT, 1);
         log_debug("%u spans of process %u are sent again: process %u began to and had no answer", b.spans,
                   (unsigned)(atomic_load(&s->state) >> 32), before);
@@ -147,7 +147,7 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
         c->undelivered = true;
         __attribute__((fallthrough));
     case EXPORT_ABORTED:
-        if (!out.any_byte_sent)
+        if (!out.any_byte_sent && !again)
             atomic_store(&s->sending, 0);
         return false;
     case EXPORT_FAILED:
@@ -200,6 +200,10 @@ static enum consumer_result stopped(const struct consumer *c)
     return c->undelivered ? CONSUMER_LATER : CONSUMER_STOPPED;
 }
 
+/* One ring that the receiver takes nothing of now may hold a batch that it never takes: the others go on. Of
+ * two it is the receiver. */
+enum { REFUSALS_MOST = 2 };
+
 /* A dead one's ring is empty: now what it was at when it died, then its slot is free. */
 static enum consumer_result bury(struct consumer *c, uint32_t i, uint64_t deadline_ns)
 {
@@ -227,29 +231,30 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
 {
     const struct arena *a = c->arena;
     enum consumer_result result = CONSUMER_EMPTY;
-    c->undelivered = false;
+    unsigned refusals = 0;
     sweep_adopt(a, c->me);
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
         uint64_t owner = atomic_load(&s->consumer);
         if (owner != c->me) {
-            if (held(a, s))
+            if (held(a, s) && result < CONSUMER_FOREIGN)
                 result = CONSUMER_FOREIGN;
             continue;
         }
         bool own = c->me == consumer_word(i, atomic_load(&s->epoch));
         /* asked before emptying: what comes later is in the ring by then */
         bool dead = slot_owner_dead(a, i);
-        if (!empty_ring(c, i, dead, deadline_ns))
-            return stopped(c);
-        enum consumer_result burial = dead && !own ? bury(c, i, deadline_ns) : CONSUMER_EMPTY;
-        if (burial >= CONSUMER_STOPPED)
-            return burial;
+        c->undelivered = false;
+        enum consumer_result burial = !empty_ring(c, i, dead, deadline_ns) ? stopped(c)
+                                      : dead && !own                       ? bury(c, i, deadline_ns)
+                                                                           : CONSUMER_EMPTY;
         if (burial > result)
             result = burial;
+        if (burial == CONSUMER_STOPPED || (burial == CONSUMER_LATER && ++refusals == REFUSALS_MOST))
+            return burial;
         if (dead || own)
             continue;
-        if (held(a, s))
+        if (held(a, s) && result < CONSUMER_FOREIGN)
             result = CONSUMER_FOREIGN;
         if (atomic_load(&s->consuming) && !atomic_load(&s->leaving))
             atomic_compare_exchange_strong(&s->consumer, &owner, 0); /* its own thread has come */

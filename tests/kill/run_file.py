@@ -340,7 +340,8 @@ def refused(what, message, make, where=arena, wrap=(), before=None, cwd=None, un
         server.get("/ok/1")
         memory = any("SYSV" in line for line in open(f"/proc/{server.pid}/maps"))
         server.stop()
-        said = server.text()
+        # A consumer that was started for the memory may find its tree gone, and says so.
+        said = "".join(line for line in server.text().splitlines(True) if not re.match(r"forkspan: arena \d+: ", line))
         now = (os.lstat(arena), os.path.isfile(arena) and open(arena, "rb").read(1 << 20)) if os.path.lexists(arena) else None
         same = not untouched or was == now or (was and now and was[1] == now[1] and was[0].st_ino == now[0].st_ino)
         line = f"forkspan: FORKSPAN_ARENA={where}: {message}: spans lie in memory only\n"
@@ -399,8 +400,7 @@ def half_made():
 def refusals():
     sub = lambda *parts: os.path.join(folder, *parts)  # noqa: E731
     refused("a relative path", "the path does not begin with /", None, "arena", cwd=folder)
-    refused("..", "the path has .. in it", None, sub("x", "..", "arena"), before=None) if os.mkdir(sub("x")) is None else None
-    os.rmdir(sub("x"))
+    refused("..", "the path has .. in it", None, sub("..", os.path.basename(folder), "arena"))
     refused("a folder", "it is a folder", lambda: os.mkdir(arena))
     refused("a path that ends in /", "it names a folder", None, folder + "/")
     refused("a FIFO", "it is not a regular file", lambda: os.mkfifo(arena, 0o600))

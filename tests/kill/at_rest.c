@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * at_rest.c - somebody writes over an arena file that no process has open, cuts it short or lengthens it;
+ * then a start opens it, recovers and sends what it can. It may refuse the file; it may not crash (run it
+ * under AddressSanitizer), nor hang, and its own spans arrive.
+ *
+ * at_rest [SEED]; FORKSPAN_ARENA is the file, FORKSPAN_SCRIBBLE_SECONDS says how long, FORKSPAN_FILE where
+ * the spans go. TAP.
+ */
+#include "arena/requests.h"
+#include "clock.h"
+#include "process.h"
+#include "process_self.h"
+#include "span/span.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { IN_FILE = 10, IN_MEMORY = 11, NOT_SENT = 12, SENDS_MS = 8000, DEADLINE_S = 20 };
+
+static const char *path;
+static uint64_t seed;
+
+static uint64_t random64(void)
+{
+    seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+    return seed;
+}
+
+static void end_one(const char *name)
+{
+    struct span *s = span_start(name, SPAN_INTERNAL, NULL);
+    span_set_int(s, "n", 1);
+    span_end(s);
+}
+
+/* Leaves finished spans and requests in progress. */
+static void die_at_work(void)
+{
+    for (unsigned n = 0; n < 100; n++) {
+        process_makes_spans(false);
+        end_one("left");
+        struct request_table *t = process_requests();
+        struct request *r = t ? request_claim(t) : NULL;
+        if (!r || n % 7)
+            continue;
+        r->start_monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+        r->start_realtime_ns = clock_ns(CLOCK_REALTIME);
+        REQUEST_APPEND(r, method, "GET", 3);
+        REQUEST_APPEND(r, target, "/x?y=z", 6);
+        r->context.valid = true;
+        atomic_store(&r->phase, REQUEST_OPEN);
+    }
+    raise(SIGKILL);
+}
+
+/* The next start, and a tick of its thread. */
+static void start_again(void)
+{
+    process_serves(false);
+    end_one("next");
+    bool sent = process_flush(SENDS_MS);
+    _exit(!sent ? NOT_SENT : self.arena.file ? IN_FILE : IN_MEMORY);
+}
+
+static int run(void (*what)(void))
+{
+    fflush(stdout);
+    random64();
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        alarm(DEADLINE_S);
+        what();
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+static void put_some(char *all, size_t begin, size_t size)
+{
+    static const uint64_t odd[] = {0,          1,          2,          3,
+                                   0x7f,       0xffff,     0x7fffffff, 0x80000000,
+                                   0xffffffff, UINT64_MAX, 0x40000000, UINT64_C(1) << 63};
+    uint64_t value = random64() % 2 ? random64() : odd[random64() % (sizeof odd / sizeof *odd)];
+    memcpy(all + begin + random64() % (size - 8) / 4 * 4, &value, random64() % 2 ? 8 : 4);
+}
+
+/* Whole pages of noise or nothing, as after a power cut, and single words everywhere. */
+static void scribble(const struct arena *shape)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    char *all = mmap(NULL, shape->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd < 0 || all == MAP_FAILED)
+        exit(3);
+    bool header = random64() % 8 == 0;
+    for (uint64_t n = random64() % 400; n > 0; n--) {
+        size_t slot = shape->slots_off + random64() % shape->slots * shape->slot_size;
+        switch (random64() % 6) {
+        case 0: /* of the header what is looked at again, or all */
+            if (header)
+                put_some(all, 0, sizeof(struct arena_header));
+            else
+                put_some(all, offsetof(struct arena_header, user),
+                         sizeof(struct arena_header) - offsetof(struct arena_header, user));
+            break;
+        case 1:
+            put_some(all, slot, shape->requests_off);
+            break;
+        case 2:
+            put_some(all, slot + shape->requests_off, shape->ring_off - shape->requests_off);
+            break;
+        case 3:
+            put_some(all, slot + shape->ring_off, sizeof(struct ring) + 64 * sizeof(struct ring_cell));
+            break;
+        case 4:
+            put_some(all, slot + shape->ring_off, shape->slot_size - shape->ring_off);
+            break;
+        default:
+            if (n % 16 == 0)
+                memset(all + shape->slots_off + random64() % (shape->size - shape->slots_off) / 4096 * 4096,
+                       random64() % 2 ? 0 : (int)random64(), 4096);
+        }
+    }
+    if (random64() % 4 == 0)
+        memset(all + offsetof(struct arena_header, boot), 'x', 8); /* and the system was started again */
+    munmap(all, shape->size);
+    if (random64() % 16 == 0 && ftruncate(fd, (off_t)(random64() % (2 * shape->size))) != 0)
+        exit(3);
+    close(fd);
+}
+
+static unsigned arrived(const char *name)
+{
+    static char line[1 << 20];
+    char want[64];
+    unsigned found = 0;
+    snprintf(want, sizeof want, "\"%s\"", name);
+    FILE *f = fopen(getenv("FORKSPAN_FILE"), "re");
+    while (f && fgets(line, sizeof line, f))
+        for (const char *at = line; (at = strstr(at, want)) != NULL; at++)
+            found++;
+    if (f)
+        fclose(f);
+    return found;
+}
+
+/* The shape of what the first start made. */
+static bool look(struct arena *shape)
+{
+    static struct arena_header header;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool read_all = fd >= 0 && read(fd, &header, sizeof header) == sizeof header;
+    struct stat st;
+    bool ok = read_all && fstat(fd, &st) == 0 && !arena_recognise(shape, &header, (size_t)st.st_size);
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+int main(int argc, char **argv)
+{
+    const char *given = getenv("FORKSPAN_SCRIBBLE_SECONDS");
+    unsigned seconds = given ? (unsigned)atoi(given) : 4, rounds = 0, in_file = 0, crashes = 0, unsent = 0;
+    path = getenv("FORKSPAN_ARENA");
+    if (!path || !getenv("FORKSPAN_FILE"))
+        return 2;
+    seed = argc > 1 ? strtoull(argv[1], NULL, 10) | 1 : clock_ns(CLOCK_REALTIME) | 1;
+    printf("1..4\n# seed %llu, %u seconds\n", (unsigned long long)seed, seconds);
+    unlink(path);
+    unlink(getenv("FORKSPAN_FILE"));
+
+    /* The control: nobody has written over it. */
+    run(die_at_work);
+    int status = run(start_again);
+    unsigned left = arrived("left");
+    printf("%s 1 - a file that nobody wrote over: all of the %u spans are sent\n",
+           left == 100 && WIFEXITED(status) && WEXITSTATUS(status) == IN_FILE ? "ok" : "not ok", left);
+    for (uint64_t end = clock_ns(CLOCK_MONOTONIC) + seconds * UINT64_C(1000000000);
+         clock_ns(CLOCK_MONOTONIC) < end; rounds++) {
+        struct arena shape;
+        unlink(path);
+        run(die_at_work);
+        if (!look(&shape))
+            return 3;
+        scribble(&shape);
+        status = run(start_again);
+        if (WIFEXITED(status) && (WEXITSTATUS(status) == IN_FILE || WEXITSTATUS(status) == IN_MEMORY)) {
+            in_file += WEXITSTATUS(status) == IN_FILE;
+        } else {
+            printf("# round %u: the start ended with status %#x\n", rounds, (unsigned)status);
+            crashes += !(WIFEXITED(status) && WEXITSTATUS(status) == NOT_SENT);
+            unsent += WIFEXITED(status) && WEXITSTATUS(status) == NOT_SENT;
+        }
+    }
+    printf("%s 2 - of %u starts with a spoilt file none crashed or hung\n", crashes ? "not ok" : "ok",
+           rounds);
+    unsigned next = arrived("next");
+    printf("%s 3 - and the spans of each arrive (%u)\n", unsent || next != rounds + 1 ? "not ok" : "ok",
+           next);
+    printf("%s 4 - there was something to survive: %u used the file, %u refused it\n",
+           in_file > rounds / 2 && in_file < rounds ? "ok" : "not ok", in_file, rounds - in_file);
+    unlink(path);
+    return crashes || unsent;
+}
