@@ -25,6 +25,7 @@ void export_help(FILE *to)
           "  --once        leave when all is sent: with a FILE that is so without it\n"
           "  --linger      and a second later, while new ones keep coming\n"
           "  --within MS   leave after so many milliseconds at most\n"
+          "  --tree ID     the segment by which the server knows that it lives, with a FILE\n"
           "  --help        this text\n\n"
           "Exit status: 0; 1 with a message where the arena cannot be attached, or something had to\n"
           "stay in FILE; 2: wrong usage.\n",
@@ -55,13 +56,11 @@ static char *from_root(const char *path)
 /* Returns false after a complaint. */
 static bool parse_options(int argc, char **argv, struct consume_options *options, bool *help)
 {
-    enum { OPT_ONCE = 256, OPT_LINGER, OPT_WITHIN, OPT_HELP };
+    enum { OPT_ONCE = 256, OPT_LINGER, OPT_WITHIN, OPT_TREE, OPT_HELP };
     static const struct option known[] = {
-        {"once", no_argument, NULL, OPT_ONCE},
-        {"linger", no_argument, NULL, OPT_LINGER},
-        {"within", required_argument, NULL, OPT_WITHIN},
-        {"help", no_argument, NULL, OPT_HELP},
-        {NULL, 0, NULL, 0},
+        {"once", no_argument, NULL, OPT_ONCE},           {"linger", no_argument, NULL, OPT_LINGER},
+        {"within", required_argument, NULL, OPT_WITHIN}, {"tree", required_argument, NULL, OPT_TREE},
+        {"help", no_argument, NULL, OPT_HELP},           {NULL, 0, NULL, 0},
     };
     bool once = false;
     opterr = 0;
@@ -80,6 +79,13 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
                 return false;
             }
             options->within_ms = n ? (uint32_t)n : 1;
+            break;
+        case OPT_TREE:
+            if ((n = number(optarg)) < 0) {
+                complain("--tree wants a segment's id, not %s", optarg);
+                return false;
+            }
+            options->life = (int)n;
             break;
         case OPT_HELP:
         case 'h':
@@ -108,7 +114,7 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
 
 int export_main(int argc, char **argv)
 {
-    struct consume_options options = {0};
+    struct consume_options options = {.life = -1};
     bool help = false;
     if (!parse_options(argc, argv, &options, &help))
         return EXIT_REFUSED;

@@ -83,6 +83,8 @@ static bool in_file(struct arena *a, const char *path)
         log_info("FORKSPAN_ARENA=%.160s was made for %u processes, not %u", path,
                  there.slots - CONSUMER_SLOTS, a->slots - CONSUMER_SLOTS);
     *a = there;
+    if (!map_system_v(1, &a->life))
+        a->life = -1;
     return true;
 }
 
@@ -210,8 +212,14 @@ const char *arena_attach(struct arena *a, int id)
     return why;
 }
 
+void arena_join(struct arena *a, int life)
+{
+    a->life = life >= 0 && shmat(life, NULL, 0) != (void *)-1 ? life : -1;
+}
+
 unsigned arena_mappings(const struct arena *a)
 {
     struct shmid_ds about;
-    return a->id >= 0 && shmctl(a->id, IPC_STAT, &about) == 0 ? (unsigned)about.shm_nattch : 0;
+    int id = a->file ? a->life : a->id;
+    return id >= 0 && shmctl(id, IPC_STAT, &about) == 0 ? (unsigned)about.shm_nattch : 0;
 }

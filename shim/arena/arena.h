@@ -17,7 +17,9 @@ struct arena {
     int id;           /* of the System V segment; -1: there is none */
     const char *file; /* the path of the file it lies in (arena/file.h); NULL: in memory. With neither, no
                          other program can attach it */
-    uint32_t slots;   /* with those of consumers */
+    int life; /* with a file: a System V segment that each process of this tree has attached and nothing lies
+                 in, so that the kernel can be asked whether the tree lives; -1: none */
+    uint32_t slots; /* with those of consumers */
     size_t slot_size, slots_off, size;
     uint32_t requests_off, ring_off, max_queued;
     struct ring_shape shape;
@@ -40,6 +42,8 @@ bool arena_make_alone(struct arena *alone, const struct arena *like);
 /* Attaches the arena of another process tree, for a consumer; NULL, or why not: of another version, another
  * user's, gone, or nonsense. Every size is checked against the segment's. */
 const char *arena_attach(struct arena *a, int id);
+/* A consumer in a file joins the tree whose segment is `life`, to be able to ask for its mappings. */
+void arena_join(struct arena *a, int life);
 /* How many mappings it has; 1: the caller's only, its tree is gone. 0: not known. A consumer's question,
  * never a worker's. */
 unsigned arena_mappings(const struct arena *a);

@@ -27,7 +27,7 @@
 #define SYS_close_range 436
 #endif
 
-enum { STACK = 16384, MODES = 3, ARGUMENTS = 7 };
+enum { STACK = 16384, MODES = 3, ARGUMENTS = 9 };
 
 /* Where the command lies, seen from the preload: installed with and without a folder for the machine's kind,
  * in a build tree, beside it. FORKSPAN_COMMAND is where it is installed to. */
@@ -36,7 +36,7 @@ static const char *const places[] = {"/../cli/forkspan", "/../../bin/forkspan", 
 
 /* All of it made by oneshot_prepare() and only read after it. */
 static char command[PATH_MAX];
-static char id_text[DECIMAL_MAX + 1], within_text[DECIMAL_MAX + 1];
+static char id_text[DECIMAL_MAX + 1], life_text[DECIMAL_MAX + 1], within_text[DECIMAL_MAX + 1];
 static const char *arguments[MODES][ARGUMENTS];
 static char **environment;
 static struct stdio {
@@ -66,14 +66,15 @@ void oneshot_prepare(const struct arena *a, const struct config *config)
 {
     if ((a->id < 0 && !a->file) || !find_command())
         return;
-    const char *where = a->file ? a->file : id_text;
     id_text[decimal(id_text, (unsigned)a->id)] = '\0';
+    life_text[decimal(life_text, (unsigned)a->life)] = '\0';
+    const char *where = a->file ? a->file : id_text, *of = a->file && a->life >= 0 ? "--tree" : NULL;
     within_text[decimal(within_text, config->exit_flush_ms)] = '\0';
     memcpy(arguments,
            (const char *[MODES][ARGUMENTS]){
-               [ONESHOT_LEAVE] = {command, "export", "--once", where},
-               [ONESHOT_EXIT] = {command, "export", "--once", "--within", within_text, where},
-               [ONESHOT_LINGER] = {command, "export", "--once", "--linger", where},
+               [ONESHOT_LEAVE] = {command, "export", "--once", where, of, life_text},
+               [ONESHOT_EXIT] = {command, "export", "--once", "--within", within_text, where, of, life_text},
+               [ONESHOT_LINGER] = {command, "export", "--once", "--linger", where, of, life_text},
            },
            sizeof arguments);
     /* Our own variables and one more that the console looks at; no LD_PRELOAD: it is never traced. */

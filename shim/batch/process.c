@@ -123,6 +123,8 @@ const char *consume(const struct consume_options *options)
         options->file ? arena_file_open(&arena, options->file, false) : arena_attach(&arena, options->id);
     if (why)
         return why;
+    if (options->file)
+        arena_join(&arena, options->life);
     if (options->within_ms)
         deadline = now_ns() + (uint64_t)options->within_ms * 1000000u;
     int slot = slot_claim(&arena, true);

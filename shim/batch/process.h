@@ -10,6 +10,7 @@
 struct consume_options {
     int id;               /* of the arena's System V segment */
     const char *file;     /* the arena's file instead, or NULL */
+    int life;             /* with a file: the segment of the tree that it is for, or -1 */
     bool linger;          /* stays as long as processes without a consumer go on making spans */
     uint32_t within_ms;   /* 0: each export is bounded by the configuration alone */
     const char *exporter; /* path of forkspan-exporter.so */

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
@@ -212,6 +213,24 @@ def recovered():
         tap.check(not wrong([*wanted, "/hang/1", *more]), "and goes on with the same file", wrong([*wanted, "/hang/1", *more]))
 
 
+def alone():
+    """A consumer waits for the news how the dead died; when its own tree has gone nobody is left to bring any."""
+    fresh()
+    server = Server()
+    hanging = server.hang("/hang/news")
+    server.kill()
+    hanging.close()
+    again = Server()
+    began = time.monotonic()
+    until(consumers, "a consumer for what is left")
+    os.killpg(again.process.pid, signal.SIGKILL)  # it is in a session of its own
+    again.process.wait()
+    again.process.stdout.close()
+    until(lambda: not consumers(), "the consumer goes by itself")
+    took = time.monotonic() - began
+    tap.check(not wrong(["/hang/news"]) and took < 4, "a consumer in a file knows when its tree has gone", f"{took} s {wrong(['/hang/news'])}")
+
+
 def by_hand():
     fresh()
     server = Server()
@@ -336,17 +355,17 @@ def refused(what, message, make, where=arena, wrap=(), before=None, cwd=None, un
     keep = make() if make else None
     was = (os.lstat(arena), os.path.isfile(arena) and open(arena, "rb").read(1 << 20)) if os.path.lexists(arena) else None
     try:
-        server = Server(2, wrap, before, cwd, where=where, **more)
+        server = Server(2, wrap, before, cwd, where=where, OTEL_BSP_SCHEDULE_DELAY="20", **more)
         server.get("/ok/1")
+        bad = arrive(["/ok/1"])
         memory = any("SYSV" in line for line in open(f"/proc/{server.pid}/maps"))
-        server.stop()
-        # A consumer that was started for the memory may find its tree gone, and says so.
-        said = "".join(line for line in server.text().splitlines(True) if not re.match(r"forkspan: arena \d+: ", line))
+        server.kill()
+        said = server.text()
         now = (os.lstat(arena), os.path.isfile(arena) and open(arena, "rb").read(1 << 20)) if os.path.lexists(arena) else None
         same = not untouched or was == now or (was and now and was[1] == now[1] and was[0].st_ino == now[0].st_ino)
         line = f"forkspan: FORKSPAN_ARENA={where}: {message}: spans lie in memory only\n"
-        tap.check(said == line and memory and not wrong(["/ok/1"]) and same and not os.path.exists(arena + ".new"),
-                  f"refused: {what}; said once, tracing goes on in memory", f"{said!r}\n{line!r}\n{memory} {wrong(['/ok/1'])} {same}")
+        tap.check(said == line and memory and not bad and same and not os.path.exists(arena + ".new"),
+                  f"refused: {what}; said once, tracing goes on in memory", f"{said!r}\n{line!r}\n{memory} {bad} {same}")
     finally:
         if keep:
             keep()
@@ -477,6 +496,7 @@ def users():
 
 try:
     recovered()
+    alone()
     by_hand()
     crowded()
     together()
