@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -22,6 +23,7 @@ enum { OPEN = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
 struct way {
     int folder, fd; /* -1: none */
     const char *name, *other;
+    bool taken; /* what lies there was refused, not the way to it */
 };
 
 /* Too large for the small frames of this room. */
@@ -146,6 +148,7 @@ static const char *open_locked(struct way *w, const char *name, int how)
     /* Looked at first: opening a device may do something. */
     if (fstatat(w->folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         const char *why = judge(&st);
+        w->taken = why != NULL;
         if (why)
             return why;
     } else if (errno != ENOENT || !(how & O_CREAT)) {
@@ -157,6 +160,7 @@ static const char *open_locked(struct way *w, const char *name, int how)
     const char *why = fstat(w->fd, &st) == 0 ? judge(&st) : told(errno);
     if (!why)
         why = lock(w->fd);
+    w->taken = why != NULL;
     if (why) {
         drop(w);
         return why;
@@ -185,6 +189,7 @@ static void *map(const struct arena *a, int fd)
     void *p = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (p == MAP_FAILED)
         return NULL;
+    madvise(p, a->size, MADV_NOHUGEPAGE);
     madvise(p, a->size, MADV_DONTDUMP);
     return p;
 }
@@ -201,8 +206,13 @@ static int rename_new(const struct way *w)
 /* NULL without a mapping: somebody else has just made it. */
 static const char *make(struct arena *a, struct way *w, const char boot[BOOT_ID_MAX])
 {
+    static char text[160];
     struct stat st;
     const char *why = open_locked(w, w->other, O_CREAT);
+    if (why && w->taken) {
+        snprintf(text, sizeof text, "the file PATH.new, which it is made as: %.80s", why);
+        return text;
+    }
     if (why || w->fd < 0)
         return why;
     if (fstatat(w->folder, w->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
