@@ -46,8 +46,10 @@ static const char *told(int error)
     case ELOOP:
         return "it is a symbolic link, and none is followed";
     default:
-        return strerror(error);
+        break;
     }
+    const char *text = strerror(error);
+    return text ? text : "unknown error";
 }
 
 /* One component further down; the last one is the file's and stays. */
@@ -203,6 +205,28 @@ static int rename_new(const struct way *w)
     return renameat(w->folder, w->other, w->folder, w->name) == 0 ? 0 : errno;
 }
 
+/* Makes an arena of the open file, and gives it its name. Returns an errno. */
+static int fill(struct arena *a, const struct way *w, const char boot[BOOT_ID_MAX])
+{
+    if (ftruncate(w->fd, 0) != 0 || fchmod(w->fd, 0600) != 0) /* what a start that was killed left there */
+        return errno;
+    int error = allocate(w->fd, a->size);
+    if (error)
+        return error;
+    a->header = map(a, w->fd);
+    if (!a->header)
+        return errno;
+    arena_describe(a);
+    memcpy(a->header->boot, boot, BOOT_ID_MAX);
+    /* After a power cut it is whole, or not there. */
+    error = fdatasync(w->fd) == 0 ? rename_new(w) : errno;
+    if (error) {
+        munmap(a->header, a->size);
+        a->header = NULL;
+    }
+    return error;
+}
+
 /* NULL without a mapping: somebody else has just made it. */
 static const char *make(struct arena *a, struct way *w, const char boot[BOOT_ID_MAX])
 {
@@ -220,22 +244,9 @@ static const char *make(struct arena *a, struct way *w, const char boot[BOOT_ID_
         return NULL;
     }
     a->size = a->slots_off + a->slots * a->slot_size;
-    /* Whatever a start that was killed left there. */
-    int error = ftruncate(w->fd, 0) == 0 && fchmod(w->fd, 0600) == 0 ? allocate(w->fd, a->size) : errno;
-    if (!error && !(a->header = map(a, w->fd)))
-        error = errno;
-    if (!error) {
-        arena_describe(a);
-        memcpy(a->header->boot, boot, BOOT_ID_MAX);
-        /* After a power cut it is whole, or not there. */
-        error = fdatasync(w->fd) == 0 ? rename_new(w) : errno;
-        if (error)
-            munmap(a->header, a->size);
-    }
-    if (error) {
-        a->header = NULL;
+    int error = fill(a, w, boot);
+    if (error)
         unlinkat(w->folder, w->other, 0);
-    }
     return !error || error == EEXIST ? NULL : told(error);
 }
 
