@@ -108,13 +108,13 @@ struct arena_header {
     uint32_t layout;
     uint32_t slots;
     char version[32];
-    char boot[BOOT_ID_MAX]; /* in a file: the boot that its pids, times and thread ids are of */
     uint64_t size;
     uint64_t slot_size;
     uint64_t slots_off;
     uint32_t requests_off, ring_off; /* in a slot */
     uint32_t ring_cells, ring_units, max_queued;
     uid_t maker;
+    char boot[BOOT_ID_MAX];        /* in a file: the boot that its pids, times and thread ids are of */
     _Atomic uint64_t user;         /* of the first process of another id that claimed a slot, + 1 */
     _Atomic uint64_t tickets;      /* given out: one for each child that a wrapper saw born */
     _Atomic uint32_t without_slot; /* counts processes that found every slot taken */

@@ -161,9 +161,10 @@ bool consumer_alive(const struct arena *a, uint64_t word)
 void slot_release(const struct arena *a, uint32_t i)
 {
     struct slot *s = arena_slot(a, i);
-    /* By way of a state that is nobody's: a start that recovers a file may give it back, too. */
+    /* In a file by way of a state that is nobody's: a start that recovers it may give the slot back, too. */
     uint64_t state = atomic_load(&s->state);
-    if ((uint32_t)state != SLOT_LIVE || !atomic_compare_exchange_strong(&s->state, &state, SLOT_VACANT))
+    if (a->file &&
+        ((uint32_t)state != SLOT_LIVE || !atomic_compare_exchange_strong(&s->state, &state, SLOT_VACANT)))
         return;
     /* The pages go back to the system; a claim initialises everything but the epoch, which must go on
      * counting. */

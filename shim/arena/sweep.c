@@ -110,11 +110,9 @@ void sweep_clear(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
         struct slot *s = arena_slot(a, i);
-        uint64_t state = atomic_load(&s->state);
-        if ((uint32_t)state == SLOT_LIVE && slot_owner_dead(a, i) && !unsent(a, s, true) &&
-            !consumer_alive(a, atomic_load(&s->consumer)) &&
-            atomic_compare_exchange_strong(&s->state, &state, SLOT_VACANT))
-            slot_vacate(a, i);
+        if (slot_live(s) && slot_owner_dead(a, i) && !unsent(a, s, true) &&
+            !consumer_alive(a, atomic_load(&s->consumer)))
+            slot_release(a, i);
     }
 }
 
