@@ -147,7 +147,10 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
         c->undelivered = true;
         __attribute__((fallthrough));
     case EXPORT_ABORTED:
-        if (!out.any_byte_sent && !again)
+        if (!out.any_byte_sent &&
+            again) /* it was not, after all; but what was sent before may have arrived */
+            atomic_fetch_sub_explicit(&s->counters[COUNT_RESENT], 1, memory_order_relaxed);
+        else if (!out.any_byte_sent)
             atomic_store(&s->sending, 0);
         return false;
     case EXPORT_FAILED:
