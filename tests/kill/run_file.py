@@ -5,6 +5,7 @@ What a tree that died whole had not sent arrives after the next start, once; and
 alone, with one line, while tracing goes on in memory.
 """
 import collections
+import fcntl
 import http.client
 import json
 import os
@@ -412,6 +413,13 @@ def linked_folder():
     return undo
 
 
+def locked():
+    made()
+    f = open(arena, "rb")
+    fcntl.flock(f, fcntl.LOCK_EX)
+    return f.close
+
+
 def half_made():
     """A start that was killed while it made one."""
     with open(arena + ".new", "wb") as f:
@@ -466,6 +474,7 @@ def refusals():
         os.rmdir(disk)
     else:
         tap.skip("refused: a full disk", "needs root and mount namespaces")
+    refused("a file that somebody locks, after 2 s", "another process holds a lock on it", locked)
     refused("a name to make it under that is taken by a folder", "the file PATH.new, which it is made as: it is a folder",
             lambda: os.mkdir(arena + ".new"), new=True)
     fresh()
