@@ -247,7 +247,8 @@ int main(int argc, char **argv)
            found ? "ok" : "not ok", left);
     printf("%s 3 - and the pids of consumers that are gone are forgotten\n", known ? "ok" : "not ok");
     for (uint64_t end = clock_ns(CLOCK_MONOTONIC) + seconds * UINT64_C(1000000000);
-         clock_ns(CLOCK_MONOTONIC) < end; rounds++) {
+         clock_ns(CLOCK_MONOTONIC) < end || (rounds < 1000 && (in_file == 0 || in_file == rounds));
+         rounds++) {
         struct arena shape;
         unlink(path);
         run(die_at_work);
