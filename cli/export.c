@@ -16,15 +16,19 @@
 
 void export_help(FILE *to)
 {
-    fputs("usage: forkspan export --once [--linger] [--within MS] ID\n\n"
+    fputs("usage: forkspan export [--once] [--linger] [--within MS] FILE\n"
+          "       forkspan export --once [--linger] [--within MS] ID\n\n"
           "Sends the finished spans that lie in the arena of a server and that no process of it\n"
-          "is left to send. ID is the arena's System V segment (ipcs -m). A traced server starts\n"
-          "this by itself; by hand, the environment must be the server's (OTEL_*).\n\n"
-          "  --once        leave when all is sent\n"
+          "is left to send. FILE is the one that FORKSPAN_ARENA names; ID is an arena's System V\n"
+          "segment (ipcs -m). A traced server starts this by itself; by hand, the environment must\n"
+          "be the server's (OTEL_*).\n\n"
+          "  --once        leave when all is sent: with a FILE that is so without it\n"
           "  --linger      and a second later, while new ones keep coming\n"
           "  --within MS   leave after so many milliseconds at most\n"
+          "  --tree ID     the segment by which the server knows that it lives, with a FILE\n"
           "  --help        this text\n\n"
-          "Exit status: 0; 1 with a message where the arena cannot be attached; 2: wrong usage.\n",
+          "Exit status: 0; 1 with a message where the arena cannot be attached, or something had to\n"
+          "stay in FILE; 2: wrong usage.\n",
           to);
 }
 
@@ -37,16 +41,26 @@ static long number(const char *text)
     return errno || end == text || *end || n < 0 || n > INT_MAX ? -1 : n;
 }
 
+/* The path from / on: the code it is for follows none that depends on a folder of the moment. malloc'd. */
+static char *from_root(const char *path)
+{
+    char *here = *path == '/' ? NULL : getcwd(NULL, 0), *full = NULL;
+    if (*path == '/')
+        return strdup(path);
+    if (!here || asprintf(&full, "%s/%s", here, path) < 0)
+        full = NULL;
+    free(here);
+    return full;
+}
+
 /* Returns false after a complaint. */
 static bool parse_options(int argc, char **argv, struct consume_options *options, bool *help)
 {
-    enum { OPT_ONCE = 256, OPT_LINGER, OPT_WITHIN, OPT_HELP };
+    enum { OPT_ONCE = 256, OPT_LINGER, OPT_WITHIN, OPT_TREE, OPT_HELP };
     static const struct option known[] = {
-        {"once", no_argument, NULL, OPT_ONCE},
-        {"linger", no_argument, NULL, OPT_LINGER},
-        {"within", required_argument, NULL, OPT_WITHIN},
-        {"help", no_argument, NULL, OPT_HELP},
-        {NULL, 0, NULL, 0},
+        {"once", no_argument, NULL, OPT_ONCE},           {"linger", no_argument, NULL, OPT_LINGER},
+        {"within", required_argument, NULL, OPT_WITHIN}, {"tree", required_argument, NULL, OPT_TREE},
+        {"help", no_argument, NULL, OPT_HELP},           {NULL, 0, NULL, 0},
     };
     bool once = false;
     opterr = 0;
@@ -66,6 +80,13 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
             }
             options->within_ms = n ? (uint32_t)n : 1;
             break;
+        case OPT_TREE:
+            if ((n = number(optarg)) < 0) {
+                complain("--tree wants a segment's id, not %s", optarg);
+                return false;
+            }
+            options->life = (int)n;
+            break;
         case OPT_HELP:
         case 'h':
             *help = true;
@@ -76,9 +97,15 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
             return false;
         }
     }
-    long id = optind + 1 == argc ? number(argv[optind]) : -1;
-    if (!once || id < 0) {
-        complain("usage: forkspan export --once [--linger] [--within MS] ID");
+    const char *which = optind + 1 == argc ? argv[optind] : "";
+    long id = number(which);
+    bool file = *which && id < 0;
+    if (file && !(options->file = from_root(which))) {
+        complain("no memory for the path %s", which);
+        return false;
+    }
+    if (!file && (!once || id < 0)) {
+        complain("usage: forkspan export [--once] [--linger] [--within MS] FILE, or --once ID");
         return false;
     }
     options->id = (int)id;
@@ -87,7 +114,7 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
 
 int export_main(int argc, char **argv)
 {
-    struct consume_options options = {0};
+    struct consume_options options = {.life = -1};
     bool help = false;
     if (!parse_options(argc, argv, &options, &help))
         return EXIT_REFUSED;
@@ -100,7 +127,9 @@ int export_main(int argc, char **argv)
     config_capture(environ);
     log_init();
     const char *why = exporter ? consume(&options) : "forkspan-exporter.so is not there";
-    if (why)
+    if (why && options.file)
+        complain("arena %s: %s", options.file, why);
+    else if (why)
         complain("arena %d: %s", options.id, why);
     free(exporter);
     return why ? EXIT_FAILURE : EXIT_SUCCESS;

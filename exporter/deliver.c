@@ -22,6 +22,14 @@ static bool pause_for(struct exporter *e, uint64_t ms)
     return true;
 }
 
+/* What may be tried again has been tried for as long as it may. */
+static enum export_result given_up(struct exporter *e, const char *what, const char *why)
+{
+    exporter_log(e, 1, "an export %s, its spans are %s: %s", what, e->kept ? "kept for later" : "dropped",
+                 why);
+    return e->kept ? EXPORT_UNDELIVERED : EXPORT_FAILED;
+}
+
 void deliver_partial(struct exporter *e, const struct answer *a, uint32_t n_spans, struct export_outcome *out)
 {
     out->rejected = a->rejected < n_spans ? a->rejected : n_spans;
@@ -52,8 +60,10 @@ void deliver(struct exporter *e, struct transport *t, const struct protocol *p, 
             return;
         }
         if (tried == TRIED_TIME_UP) {
-            exporter_log(e, 1, "an export was given up, the time for it is over: %s", last.why);
-            out->result = deadline_ns && until == deadline_ns ? EXPORT_ABORTED : EXPORT_FAILED;
+            bool hosts = deadline_ns && until == deadline_ns;
+            if (hosts)
+                exporter_log(e, 1, "an export was given up, the time for it is over: %s", last.why);
+            out->result = hosts ? EXPORT_ABORTED : given_up(e, "took too long", last.why);
             return;
         }
         if (t->code == CURLE_OUT_OF_MEMORY) {
@@ -81,7 +91,7 @@ void deliver(struct exporter *e, struct transport *t, const struct protocol *p, 
             pause = v.pause_ms + pause / 5;
         if (out->attempts >= RETRY_ATTEMPTS ||
             (until && pause >= (until - (now < until ? now : until)) / 1000000u)) {
-            exporter_log(e, 1, "an export failed, its spans are dropped: %s", v.why);
+            out->result = given_up(e, "failed", v.why);
             return;
         }
         if (!pause_for(e, pause)) {

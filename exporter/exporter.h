@@ -74,13 +74,15 @@ struct exporter_batch {
     uint32_t n_spans;   /* sum over the scopes */
     const uint8_t *raw; /* encoded ResourceSpans fields (tag 0x0a each) to append unread; NULL if none */
     size_t raw_len;
+    bool kept; /* what cannot be delivered now stays with the caller: EXPORT_UNDELIVERED instead of _FAILED */
 };
 
 enum export_result {
-    EXPORT_OK,        /* delivered; `rejected` spans were refused by the receiver */
-    EXPORT_FAILED,    /* given up: not to be sent again */
-    EXPORT_ABORTED,   /* host said stop: state at the receiver unknown */
-    EXPORT_NO_MEMORY, /* nothing was sent: to be tried again later, or by another process */
+    EXPORT_OK,          /* delivered; `rejected` spans were refused by the receiver */
+    EXPORT_FAILED,      /* given up: not to be sent again */
+    EXPORT_ABORTED,     /* host said stop: state at the receiver unknown */
+    EXPORT_NO_MEMORY,   /* nothing was sent: to be tried again later, or by another process */
+    EXPORT_UNDELIVERED, /* the receiver was not there, or asked for later */
 };
 
 struct export_outcome {

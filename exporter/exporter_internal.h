@@ -18,6 +18,7 @@ enum { REQUEST_MAX = 64 << 20 /* protocol/exporter.md: before and after compress
 struct exporter {
     const struct exporter_config *config;
     struct exporter_host host;
+    bool kept;             /* of the batch that is being sent */
     struct http *http;     /* OTLP over HTTP */
     struct grpc *grpc;     /* OTLP over gRPC */
     struct stream *stream; /* console, otlp/stdout */

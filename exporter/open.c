@@ -122,6 +122,7 @@ static void op_send(struct exporter *e, const struct exporter_batch *batch, uint
                     struct export_outcome *out)
 {
     *out = (struct export_outcome){.result = EXPORT_FAILED};
+    e->kept = batch->kept;
     size_t len = envelope_make(e, batch);
     if (len == 0) {
         exporter_no_memory(e, batch->n_spans, out);

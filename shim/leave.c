@@ -210,7 +210,10 @@ void process_exit(void)
                 thread_start(self.home, self.config, self.index);
             thread_flush(ms_until(until), true);
         }
-        if (sweep_left_behind(&self.arena))
+        bool left = sweep_left_behind(&self.arena);
+        if (left && self.arena.file)
+            log_warn("spans were left unsent: they stay in %.200s", self.arena.file);
+        else if (left)
             log_warn("spans were left unsent: %u ms were not enough", self.config->exit_flush_ms);
     }
     if (self.slot && !process_shares())

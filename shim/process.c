@@ -76,6 +76,16 @@ uint64_t process_counted(enum counter c)
     return atomic_load_explicit(s ? &s->counters[c] : &uncounted[c], memory_order_relaxed);
 }
 
+/* In a file a tree may have left something that died whole. It is sent now, not with the first request of
+ * this one. */
+static void recover_others(void)
+{
+    bool many;
+    if (self.arena.file && sweep_orphaned(&self.arena, &many) &&
+        sweep_other_consumer(&self.arena, 0) == SWEEP_NOBODY)
+        oneshot_start(&self.arena, ONESHOT_LEAVE, 0);
+}
+
 /* The arena exists after this, or tracing is off. Ordinary context. */
 static bool have_arena(void)
 {
@@ -92,6 +102,7 @@ static bool have_arena(void)
     oneshot_prepare(&self.arena, self.config);
     atomic_store(&self.generation, (uint32_t)generation_now());
     atomic_store(&made, true);
+    recover_others();
     return true;
 }
 

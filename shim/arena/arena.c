@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena/arena.h"
 #include "arena/bounds.h"
+#include "arena/file.h"
 #include "arena/requests.h"
 #include "log.h"
 
@@ -52,8 +53,7 @@ static void *map_shared(size_t size, int *id)
     return p;
 }
 
-/* What another program needs to know. */
-static void describe(const struct arena *a)
+void arena_describe(const struct arena *a)
 {
     struct arena_header *h = a->header;
     h->magic = ARENA_MAGIC;
@@ -69,6 +69,23 @@ static void describe(const struct arena *a)
     h->ring_units = a->shape.units;
     h->max_queued = a->max_queued;
     h->maker = geteuid();
+}
+
+static bool in_file(struct arena *a, const char *path)
+{
+    struct arena there = *a;
+    const char *why = arena_file_open(&there, path, true);
+    if (why) {
+        log_warn("FORKSPAN_ARENA=%.160s: %s: spans lie in memory only", path, why);
+        return false;
+    }
+    if (there.slots < a->slots)
+        log_info("FORKSPAN_ARENA=%.160s was made for %u processes, not %u", path,
+                 there.slots - CONSUMER_SLOTS, a->slots - CONSUMER_SLOTS);
+    *a = there;
+    if (!map_system_v(1, &a->life))
+        a->life = -1;
+    return true;
 }
 
 bool arena_make(struct arena *a, const struct config *config)
@@ -91,6 +108,9 @@ bool arena_make(struct arena *a, const struct config *config)
     while (a->slots > SLOTS_AT_LEAST && a->slots_off + a->slots * a->slot_size > bound)
         a->slots--;
 
+    if (config->arena && strncmp(config->arena, "shm:", 4) != 0 && in_file(a, config->arena))
+        return true;
+    a->file = NULL;
     for (;; a->slots /= 2) {
         a->size = a->slots_off + a->slots * a->slot_size;
         a->header = map_shared(a->size, &a->id);
@@ -101,7 +121,7 @@ bool arena_make(struct arena *a, const struct config *config)
             return false;
         }
     }
-    describe(a);
+    arena_describe(a);
     ring_trust(&a->shape, a->max_queued);
     return true;
 }
@@ -126,8 +146,9 @@ bool arena_renew(struct arena *a)
     if (p == MAP_FAILED)
         return false;
     a->id = -1;
+    a->file = NULL;
     madvise(p, a->size, MADV_DONTDUMP);
-    describe(a);
+    arena_describe(a);
     return true;
 }
 
@@ -135,6 +156,7 @@ bool arena_make_alone(struct arena *alone, const struct arena *like)
 {
     *alone = *like;
     alone->id = -1;
+    alone->file = NULL;
     alone->slots = 1 + CONSUMER_SLOTS;
     alone->size = alone->slots_off + alone->slots * alone->slot_size;
     void *p =
@@ -143,7 +165,6 @@ bool arena_make_alone(struct arena *alone, const struct arena *like)
     return alone->header != NULL;
 }
 
-/* Nothing of what the header says is used unless it is what arena_make() would have written for it. */
 static bool shape_sound(const struct arena *a, size_t segment)
 {
     uint32_t cells = a->shape.cells, units = a->shape.units;
@@ -158,32 +179,32 @@ static bool shape_sound(const struct arena *a, size_t segment)
            a->size == a->slots_off + a->slots * a->slot_size && a->size <= segment;
 }
 
+const char *arena_recognise(struct arena *a, const struct arena_header *h, size_t size)
+{
+    if (size < sizeof *h || h->magic != ARENA_MAGIC)
+        return "it is not an arena of forkspan";
+    if (h->layout != ARENA_LAYOUT || strncmp(h->version, FORKSPAN_VERSION, sizeof h->version) != 0)
+        return "it was made by another version of forkspan";
+    a->slots = h->slots;
+    a->slot_size = h->slot_size;
+    a->slots_off = h->slots_off;
+    a->size = h->size;
+    a->requests_off = h->requests_off;
+    a->ring_off = h->ring_off;
+    a->max_queued = h->max_queued;
+    a->shape = (struct ring_shape){.cells = h->ring_cells, .units = h->ring_units};
+    return shape_sound(a, size) ? NULL : "its header is spoilt";
+}
+
 const char *arena_attach(struct arena *a, int id)
 {
     struct shmid_ds about;
     void *p = shmat(id, NULL, 0);
     if (p == (void *)-1)
         return errno == EACCES ? "it is another user's" : "it is not there";
-    const struct arena_header *h = p;
-    const char *why = NULL;
-    if (shmctl(id, IPC_STAT, &about) != 0 || about.shm_segsz < sizeof *h || h->magic != ARENA_MAGIC)
-        why = "it is not an arena of forkspan";
-    else if (h->layout != ARENA_LAYOUT || strncmp(h->version, FORKSPAN_VERSION, sizeof h->version) != 0)
-        why = "it was made by another version of forkspan";
-    if (!why) {
-        *a = (struct arena){.header = p,
-                            .id = id,
-                            .slots = h->slots,
-                            .slot_size = h->slot_size,
-                            .slots_off = h->slots_off,
-                            .size = h->size,
-                            .requests_off = h->requests_off,
-                            .ring_off = h->ring_off,
-                            .max_queued = h->max_queued,
-                            .shape = {.cells = h->ring_cells, .units = h->ring_units}};
-        if (!shape_sound(a, about.shm_segsz))
-            why = "its header is spoilt";
-    }
+    *a = (struct arena){.header = p, .id = id};
+    const char *why = shmctl(id, IPC_STAT, &about) != 0 ? "it is not an arena of forkspan"
+                                                        : arena_recognise(a, p, about.shm_segsz);
     if (why)
         shmdt(p);
     else
@@ -191,8 +212,14 @@ const char *arena_attach(struct arena *a, int id)
     return why;
 }
 
+void arena_join(struct arena *a, int life)
+{
+    a->life = life >= 0 && shmat(life, NULL, 0) != (void *)-1 ? life : -1;
+}
+
 unsigned arena_mappings(const struct arena *a)
 {
     struct shmid_ds about;
-    return a->id >= 0 && shmctl(a->id, IPC_STAT, &about) == 0 ? (unsigned)about.shm_nattch : 0;
+    int id = a->file ? a->life : a->id;
+    return id >= 0 && shmctl(id, IPC_STAT, &about) == 0 ? (unsigned)about.shm_nattch : 0;
 }

@@ -16,15 +16,20 @@ struct request_table; /* arena/requests.h */
  * them. */
 struct arena {
     struct arena_header *header;
-    int id;         /* of the System V segment; -1: anonymous, no other program can attach it */
+    int id;           /* of the System V segment; -1: there is none */
+    const char *file; /* the path of the file it lies in (arena/file.h); NULL: in memory. With neither, no
+                         other program can attach it */
+    int life; /* with a file: a System V segment that each process of this tree has attached and nothing lies
+                 in, so that the kernel can be asked whether the tree lives; -1: none */
     uint32_t slots; /* with those of consumers */
     size_t slot_size, slots_off, size;
     uint32_t requests_off, ring_off, max_queued;
     struct ring_shape shape;
 };
 
-/* Makes it: System V shared memory marked for removal at once (no fd, no name), anonymous shared memory where
- * that is refused. Sized down under RLIMIT_AS. False (logged) when there is no memory at all. Ordinary
+/* Makes it: in the file that FORKSPAN_ARENA names, which may be there already; else, or where that is refused
+ * (said once), System V shared memory marked for removal at once (no fd, no name), anonymous shared memory
+ * where that is refused. Sized down under RLIMIT_AS. False (logged) when there is no memory at all. Ordinary
  * context, once. */
 bool arena_make(struct arena *a, const struct config *config);
 /* May a process of this user use the arena? Its maker's may, and those of the first other one that asks (a
@@ -39,9 +44,19 @@ bool arena_make_alone(struct arena *alone, const struct arena *like);
 /* Attaches the arena of another process tree, for a consumer; NULL, or why not: of another version, another
  * user's, gone, or nonsense. Every size is checked against the segment's. */
 const char *arena_attach(struct arena *a, int id);
+/* A consumer in a file joins the tree whose segment is `life`, to be able to ask for its mappings. */
+void arena_join(struct arena *a, int life);
 /* How many mappings it has; 1: the caller's only, its tree is gone. 0: not known. A consumer's question,
  * never a worker's. */
 unsigned arena_mappings(const struct arena *a);
+
+/* For who maps one. Writes into the header what another program needs to know. */
+void arena_describe(const struct arena *a);
+/* Takes the shape from a header, a copy that nobody writes to, and keeps the rest of `a`. NULL, or why the
+ * `size` bytes behind it are no arena of ours: nothing of it is used unless arena_make() would have written
+ * it.
+ */
+const char *arena_recognise(struct arena *a, const struct arena_header *h, size_t size);
 
 /* The state word of a slot. */
 static inline _Atomic uint64_t *arena_state(const struct arena *a, uint32_t i)

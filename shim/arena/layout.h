@@ -13,13 +13,14 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 6u
+#define ARENA_LAYOUT 7u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
 /* Slots that no server process takes: a consumer is needed most where all others are the dead's. */
 #define CONSUMER_SLOTS 2u
 #define REGISTERED_MAX 4u
+#define BOOT_ID_MAX 40u
 
 /* A position in a ring: number of a record (24 bits) and place of its first byte in units of 8 (40 bits).
  * Both count on for ever and wrap; only differences of them mean anything. One word, so that a producer takes
@@ -96,6 +97,7 @@ struct slot {
 /* A consumer process that may be re-parented to a process of this tree. */
 struct registered {
     _Atomic uint64_t pid_namespace; /* 0: no entry */
+    _Atomic uint64_t start_time;
     _Atomic uint32_t pid;
 };
 
@@ -110,6 +112,7 @@ struct arena_header {
     uint32_t requests_off, ring_off; /* in a slot */
     uint32_t ring_cells, ring_units, max_queued;
     uid_t maker;
+    char boot[BOOT_ID_MAX];        /* in a file: the boot that its pids, times and thread ids are of */
     _Atomic uint64_t user;         /* of the first process of another id that claimed a slot, + 1 */
     _Atomic uint64_t tickets;      /* given out: one for each child that a wrapper saw born */
     _Atomic uint32_t without_slot; /* counts processes that found every slot taken */

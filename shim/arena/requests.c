@@ -40,6 +40,13 @@ void request_table_init(struct request_table *t)
         atomic_store_explicit(&t->reader[i], 0, memory_order_relaxed);
 }
 
+void request_table_wipe(struct request_table *t)
+{
+    request_table_init(t);
+    for (unsigned i = 0; i < REQUESTS; i++)
+        atomic_store_explicit(&t->entry[i].request.phase, REQUEST_UNUSED, memory_order_relaxed);
+}
+
 static int bit_claim(_Atomic uint64_t *words, unsigned n)
 {
     for (unsigned w = 0; w < n; w++) {

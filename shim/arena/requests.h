@@ -96,6 +96,8 @@ struct request {
 size_t request_table_size(void);
 /* Of memory that is not all zero, where no entry is open. The entries themselves are not touched. */
 void request_table_init(struct request_table *t);
+/* The same, of memory that holds whatever it does. */
+void request_table_wipe(struct request_table *t);
 
 /* An entry of `t`, emptied, in phase REQUEST_HEAD; when `t` is full or NULL, one of this process's private
  * overflow (its span is lost if the process dies; a full table is counted as COUNT_NO_ROOM). NULL when that

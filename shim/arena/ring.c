@@ -32,6 +32,12 @@ size_t ring_size(uint32_t cells, uint32_t units)
     return sizeof(struct ring) + (size_t)cells * sizeof(struct ring_cell) + (size_t)units * RING_UNIT;
 }
 
+void ring_wipe(struct ring *r)
+{
+    for (uint32_t i = 0; i < trusted.cells; i++)
+        atomic_store_explicit(&cell_of(r, i)->at, 0, memory_order_relaxed);
+}
+
 void ring_init(struct ring *r)
 {
     /* numbers begin at 1, so that no finished record has the stamp 0 */

@@ -24,7 +24,10 @@ enum ring_found { RING_RECORD, RING_END, RING_UNFINISHED, RING_CORRUPT };
 size_t ring_size(uint32_t cells, uint32_t units);
 /* Once, before any other of these and ring.h's functions: the shape of all rings of this process's arena. */
 void ring_trust(const struct ring_shape *shape, uint32_t max_queued);
-/* Memory that is zero, or was an empty ring: every record's stamp has been taken back (ring_free). */
+/* Takes back the stamps of all records, whatever lies there. */
+void ring_wipe(struct ring *r);
+/* Memory that is zero, or was an empty ring: every record's stamp has been taken back (ring_free, ring_wipe).
+ */
 void ring_init(struct ring *r);
 uint32_t ring_queued(const struct ring *r);
 ring_at ring_head(const struct ring *r);

@@ -89,6 +89,10 @@ int slot_claim(const struct arena *a, bool consumer)
         atomic_store(&s->sending, 0);
         for (int c = 0; c < COUNTERS; c++)
             atomic_store_explicit(&s->counters[c], 0, memory_order_relaxed);
+        if (a->file) { /* which keeps its pages, and may have been written to at rest */
+            request_table_wipe(slot_requests(a, s));
+            ring_wipe(slot_ring(a, s));
+        }
         ring_init(slot_ring(a, s));
         atomic_store(state, state_word(SLOT_LIVE, pid));
         if (!consumer && i >= a->slots / 2) /* the lower half is taken, by the living or by the dead */
@@ -138,6 +142,21 @@ bool slot_owner_dead(const struct arena *a, uint32_t i)
     return state == 'Z' || state == 'X' || (then != 0 && then != now); /* nobody has reaped it yet */
 }
 
+void slot_judge(const struct arena *a, uint32_t i)
+{
+    struct slot *s = arena_slot(a, i);
+    _Atomic uint32_t *liveness = &a->header->liveness[i];
+    uint32_t word = atomic_load(liveness);
+    pid_t pid = arena_slot_pid(a, i), tid = (pid_t)(word & FUTEX_TID_MASK);
+    if (tid == 0 || word & FUTEX_OWNER_DIED || atomic_load(&s->pid_namespace) != own_pid_namespace())
+        return; /* slot_owner_dead() knows, or nobody does */
+    /* The thread, not the process: main may have ended, and left the process to its other threads. */
+    uint64_t then = atomic_load(&s->start_time), now;
+    if ((syscall(SYS_tgkill, pid, tid, 0) != 0 && (errno == ESRCH || errno == EINVAL)) ||
+        (then != 0 && (now = process_start_time(pid)) != 0 && then != now))
+        atomic_compare_exchange_strong(liveness, &word, word | FUTEX_OWNER_DIED);
+}
+
 bool consumer_alive(const struct arena *a, uint64_t word)
 {
     uint32_t i = (uint32_t)word - 1;
@@ -152,14 +171,21 @@ bool consumer_alive(const struct arena *a, uint64_t word)
 void slot_release(const struct arena *a, uint32_t i)
 {
     struct slot *s = arena_slot(a, i);
+    /* In a file by way of a state that is nobody's: a start that recovers it may give the slot back, too. */
+    uint64_t state = atomic_load(arena_state(a, i));
+    if (a->file && ((uint32_t)state != SLOT_LIVE ||
+                    !atomic_compare_exchange_strong(arena_state(a, i), &state, SLOT_VACANT)))
+        return;
     /* The pages go back to the system, but for those of the slot's head: a claim initialises everything there
      * except the epoch, which must go on counting. The table's own head may lie in the last of those pages.
-     */
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = ((uintptr_t)slot_requests(a, s) + page - 1) / page * page,
-              end = (uintptr_t)s + a->slot_size;
-    madvise((void *)begin, end - begin, MADV_REMOVE);
-    request_table_init(slot_requests(a, s));
+     * A file keeps its room: a disk may be full when it is wanted back. */
+    if (!a->file) {
+        size_t page = (size_t)sysconf(_SC_PAGESIZE);
+        uintptr_t begin = ((uintptr_t)slot_requests(a, s) + page - 1) / page * page,
+                  end = (uintptr_t)s + a->slot_size;
+        madvise((void *)begin, end - begin, MADV_REMOVE);
+        request_table_init(slot_requests(a, s));
+    }
     slot_vacate(a, i);
 }
 

@@ -15,6 +15,10 @@ int slot_claim(const struct arena *a, bool consumer);
 void slot_wake_consumer(const struct arena *a);
 /* The slot's owner is certainly dead. Unknown means alive. */
 bool slot_owner_dead(const struct arena *a, uint32_t i);
+/* In an arena that outlives its processes: the kernel may never have marked a word there (a thread that ended
+ * while nothing was mapped, a word written over), so pid, thread id and start time are asked once more. Marks
+ * the word of an owner that is certainly gone. */
+void slot_judge(const struct arena *a, uint32_t i);
 /* Gives the slot of a dead owner, or one's own, back. The caller is its consumer; the ring is empty. */
 void slot_release(const struct arena *a, uint32_t i);
 /* The same of one whose owner died while it claimed. */

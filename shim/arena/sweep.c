@@ -103,6 +103,16 @@ bool sweep_orphaned(const struct arena *a, bool *many)
     return found || *many;
 }
 
+void sweep_clear(const struct arena *a)
+{
+    for (uint32_t i = 0; i < a->slots; i++) {
+        struct slot *s = arena_slot(a, i);
+        if (arena_slot_live(a, i) && slot_owner_dead(a, i) && !unsent(a, s, true) &&
+            !consumer_alive(a, atomic_load(&s->consumer)))
+            slot_release(a, i);
+    }
+}
+
 void sweep_finish(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {

@@ -119,6 +119,7 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
         .resource = c->buffer, .resource_len = resource_len, .scopes = scopes, .n_spans = b.spans};
     batch.raw = c->buffer + b.scope_begin[RING_SCOPE_RAW];
     batch.raw_len = b.scope_len[RING_SCOPE_RAW];
+    batch.kept = c->arena->file != NULL; /* it is there for a receiver that is not */
     for (uint32_t k = 0; k < RING_SCOPE_RAW; k++) {
         if (b.scope_spans[k] == 0)
             continue;
@@ -130,7 +131,8 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
     }
     /* A death from here on can make this batch, and only this batch, be sent again. */
     uint32_t before = atomic_exchange(&s->sender, (uint32_t)getpid());
-    if (atomic_exchange(&s->sending, sealed->to) == sealed->to) {
+    bool again = atomic_exchange(&s->sending, sealed->to) == sealed->to;
+    if (again) {
         count(s, COUNT_RESENT, 1);
         log_debug(
             "%u spans of process %u are sent again: process %u began to and had no answer (records from %u)",
@@ -143,9 +145,15 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
         count(s, COUNT_EXPORTED, out.rejected < b.spans ? b.spans - out.rejected : 0);
         count(s, COUNT_FAILED, out.rejected);
         return true;
+    case EXPORT_UNDELIVERED:
+        c->undelivered = true;
+        __attribute__((fallthrough));
     case EXPORT_ABORTED:
     case EXPORT_NO_MEMORY:
-        if (!out.any_byte_sent)
+        if (!out.any_byte_sent &&
+            again) /* it was not, after all; but what was sent before may have arrived */
+            atomic_fetch_sub_explicit(&s->counters[COUNT_RESENT], 1, memory_order_relaxed);
+        else if (!out.any_byte_sent)
             atomic_store(&s->sending, 0);
         return false;
     case EXPORT_FAILED:
@@ -194,6 +202,15 @@ static bool held(const struct arena *a, uint32_t i)
            (ring_queued(slot_ring(a, s)) || request_next_open(slot_requests(a, s), 0) < REQUESTS);
 }
 
+static enum consumer_result stopped(const struct consumer *c)
+{
+    return c->undelivered ? CONSUMER_LATER : CONSUMER_STOPPED;
+}
+
+/* One ring that the receiver takes nothing of now may hold a batch that it never takes: the others go on. Of
+ * two it is the receiver. */
+enum { REFUSALS_MOST = 2 };
+
 /* A dead one's ring is empty: now what it was at when it died, then its slot is free. */
 static enum consumer_result bury(struct consumer *c, uint32_t i, uint64_t deadline_ns)
 {
@@ -204,7 +221,7 @@ static enum consumer_result bury(struct consumer *c, uint32_t i, uint64_t deadli
             return CONSUMER_WAITS;
         case FATAL_WRITTEN:
             if (!empty_ring(c, i, true, deadline_ns))
-                return CONSUMER_STOPPED;
+                return stopped(c);
             continue;
         case FATAL_NONE:
             break;
@@ -221,6 +238,7 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
 {
     const struct arena *a = c->arena;
     enum consumer_result result = CONSUMER_EMPTY;
+    unsigned refusals = 0;
     sweep_adopt(a, c->me);
     for (uint32_t i = 0; i < a->slots; i++) {
         if (!arena_slot_live(a, i))
@@ -228,26 +246,28 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
         struct slot *s = arena_slot(a, i);
         uint64_t owner = atomic_load(&s->consumer);
         if (owner != c->me) {
-            if (held(a, i))
+            if (held(a, i) && result < CONSUMER_FOREIGN)
                 result = CONSUMER_FOREIGN;
             continue;
         }
         bool own = c->me == consumer_word(i, atomic_load(&s->epoch));
         /* asked before emptying: what comes later is in the ring by then */
         bool dead = slot_owner_dead(a, i);
-        if (!empty_ring(c, i, dead, deadline_ns)) {
-            if (!own && !c->stopping()) /* another process may have the memory, or the time, for it */
-                atomic_compare_exchange_strong(&s->consumer, &owner, 0);
-            return CONSUMER_STOPPED;
-        }
-        enum consumer_result burial = dead && !own ? bury(c, i, deadline_ns) : CONSUMER_EMPTY;
-        if (burial == CONSUMER_STOPPED)
-            return burial;
+        c->undelivered = false;
+        bool emptied = empty_ring(c, i, dead, deadline_ns);
+        if (!emptied && !own && !c->undelivered &&
+            !c->stopping()) /* another process may have the memory, or the time */
+            atomic_compare_exchange_strong(&s->consumer, &owner, 0);
+        enum consumer_result burial = !emptied       ? stopped(c)
+                                      : dead && !own ? bury(c, i, deadline_ns)
+                                                     : CONSUMER_EMPTY;
         if (burial > result)
             result = burial;
+        if (burial == CONSUMER_STOPPED || (burial == CONSUMER_LATER && ++refusals == REFUSALS_MOST))
+            return burial;
         if (dead || own)
             continue;
-        if (held(a, i))
+        if (held(a, i) && result < CONSUMER_FOREIGN)
             result = CONSUMER_FOREIGN;
         if (atomic_load(&s->consuming) && !atomic_load(&s->leaving))
             atomic_compare_exchange_strong(&s->consumer, &owner, 0); /* its own thread has come */

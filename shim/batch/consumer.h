@@ -16,6 +16,7 @@ struct consumer {
     bool (*stopping)(void); /* start no further batch */
     bool full_only;         /* leave what is less than a batch of a living process to the next tick */
     bool over_torn;         /* in one's own ring: an unfinished record there is never to be finished */
+    bool undelivered;       /* the receiver took no batch of an arena that keeps it */
     bool impatient;         /* requests of the dead wait for no news of how they died */
     uint64_t me;            /* consumer word of this process's slot */
     uint8_t *buffer;        /* one batch's records, copied out of shared memory before they are looked at */
@@ -28,6 +29,7 @@ enum consumer_result {
     CONSUMER_WAITS,   /* and requests of the dead wait for the news of how they died: ask again soon */
     CONSUMER_FOREIGN, /* empty but for rings whose process is on its way out and still holds them */
     CONSUMER_STOPPED, /* told to stop; batches may be left, sealed */
+    CONSUMER_LATER, /* the receiver takes nothing now, and the arena, a file, keeps it: ask again at a tick */
 };
 
 /* Takes over orphaned rings, seals, sends, frees, until everything that was there at its start is gone, and

@@ -27,7 +27,7 @@
 #define SYS_close_range 436
 #endif
 
-enum { STACK = 16384, MODES = 3, ARGUMENTS = 7 };
+enum { STACK = 16384, MODES = 3, ARGUMENTS = 9 };
 
 /* Where the command lies, seen from the preload: installed with and without a folder for the machine's kind,
  * in a build tree, beside it. FORKSPAN_COMMAND is where it is installed to. */
@@ -36,7 +36,7 @@ static const char *const places[] = {"/../cli/forkspan", "/../../bin/forkspan", 
 
 /* All of it made by oneshot_prepare() and only read after it. */
 static char command[PATH_MAX];
-static char id_text[DECIMAL_MAX + 1], within_text[DECIMAL_MAX + 1];
+static char id_text[DECIMAL_MAX + 1], life_text[DECIMAL_MAX + 1], within_text[DECIMAL_MAX + 1];
 static const char *arguments[MODES][ARGUMENTS];
 static char **environment;
 static struct stdio {
@@ -64,15 +64,17 @@ static bool find_command(void)
 
 void oneshot_prepare(const struct arena *a, const struct config *config)
 {
-    if (a->id < 0 || !find_command())
+    if ((a->id < 0 && !a->file) || !find_command())
         return;
     id_text[decimal(id_text, (unsigned)a->id)] = '\0';
+    life_text[decimal(life_text, (unsigned)a->life)] = '\0';
+    const char *where = a->file ? a->file : id_text, *of = a->file && a->life >= 0 ? "--tree" : NULL;
     within_text[decimal(within_text, config->exit_flush_ms)] = '\0';
     memcpy(arguments,
            (const char *[MODES][ARGUMENTS]){
-               [ONESHOT_LEAVE] = {command, "export", "--once", id_text},
-               [ONESHOT_EXIT] = {command, "export", "--once", "--within", within_text, id_text},
-               [ONESHOT_LINGER] = {command, "export", "--once", "--linger", id_text},
+               [ONESHOT_LEAVE] = {command, "export", "--once", where, of, life_text},
+               [ONESHOT_EXIT] = {command, "export", "--once", "--within", within_text, where, of, life_text},
+               [ONESHOT_LINGER] = {command, "export", "--once", "--linger", where, of, life_text},
            },
            sizeof arguments);
     /* Our own variables and one more that the console looks at; no LD_PRELOAD: it is never traced. */
@@ -131,6 +133,13 @@ static void keep_stdio_only(void)
         __close((int)fd);
 }
 
+static void registered_put(struct registered *r, pid_t pid, uint64_t here)
+{
+    atomic_store(&r->pid, (uint32_t)pid);
+    atomic_store(&r->start_time, process_start_time(pid));
+    atomic_store(&r->pid_namespace, here);
+}
+
 static void registered_add(const struct arena *a, pid_t pid)
 {
     struct registered *r = a->header->registered;
@@ -139,15 +148,13 @@ static void registered_add(const struct arena *a, pid_t pid)
         uint64_t none = 0;
         if (!atomic_compare_exchange_strong(&r[i].pid_namespace, &none, UINT64_MAX))
             continue;
-        atomic_store(&r[i].pid, (uint32_t)pid);
-        atomic_store(&r[i].pid_namespace, here);
+        registered_put(&r[i], pid, here);
         return;
     }
     /* All taken, by pids that the system's reaper had: forgotten, for they may be anybody's by now. */
     for (unsigned i = 0; i < REGISTERED_MAX; i++)
         atomic_store(&r[i].pid_namespace, 0);
-    atomic_store(&r[0].pid, (uint32_t)pid);
-    atomic_store(&r[0].pid_namespace, here);
+    registered_put(&r[0], pid, here);
 }
 
 /* The consumer-to-be, in the host's memory until it execs: system calls only. Every signal is blocked, and
@@ -239,7 +246,7 @@ static pid_t spawn(const struct arena *a, enum oneshot_mode mode, int *error)
 bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeout_ms)
 {
     static const char lost[] = "spans that no process is left to send are lost";
-    if (a->id < 0)
+    if (a->id < 0 && !a->file)
         return false;
     if (!environment) {
         log_warn("the command forkspan is not beside libforkspan.so: %s", lost);

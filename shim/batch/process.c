@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "batch/process.h"
+#include "arena/file.h"
 #include "arena/liveness.h"
 #include "arena/slot.h"
 #include "arena/sweep.h"
@@ -81,7 +82,7 @@ static void work(struct consumer *c, struct slot *own, bool linger)
         bool unsent = sweep_unsent(&arena);
         c->impatient = deadline || arena_mappings(&arena) == 1; /* nobody is left to bring news */
         enum consumer_result result = consumer_run(c, deadline);
-        if (result == CONSUMER_STOPPED)
+        if (result >= CONSUMER_STOPPED)
             return;
         uint64_t now = now_ns();
         if (unsent || atomic_load(&own->counters[COUNT_SWEPT]) != before)
@@ -118,9 +119,12 @@ const char *consume(const struct consume_options *options)
 {
     decide_signals();
     const struct config *config = config_get_quietly();
-    const char *why = arena_attach(&arena, options->id);
+    const char *why =
+        options->file ? arena_file_open(&arena, options->file, false) : arena_attach(&arena, options->id);
     if (why)
         return why;
+    if (options->file)
+        arena_join(&arena, options->life);
     if (options->within_ms)
         deadline = now_ns() + (uint64_t)options->within_ms * 1000000u;
     int slot = slot_claim(&arena, true);
@@ -147,5 +151,9 @@ const char *consume(const struct consume_options *options)
     consumer_release(&arena, c.me);
     slot_release(&arena, (uint32_t)slot);
     announce(&arena.header->left);
-    return c.ops ? NULL : "the exporter can not be opened";
+    if (!c.ops)
+        return "the exporter can not be opened";
+    bool many;
+    return options->file && sweep_orphaned(&arena, &many) ? "not all could be sent: the rest stays there"
+                                                          : NULL;
 }

@@ -151,6 +151,7 @@ static void own(struct parse *p, struct config *c)
     c->exit_flush_ms = parse_integer(p, "FORKSPAN_EXIT_FLUSH", 0, 1000);
     c->workers = parse_integer(p, "FORKSPAN_WORKERS", 1, 128);
     c->log_path = parse_text(p, "FORKSPAN_LOG");
+    c->arena = parse_text(p, "FORKSPAN_ARENA");
     c->only = parse_list(p, "FORKSPAN_ONLY");
     c->exclude = parse_list(p, "FORKSPAN_EXCLUDE");
     c->share = !parse_text(p, "FORKSPAN_SHARE")         ? SHARE_WITH_ONE

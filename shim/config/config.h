@@ -43,6 +43,7 @@ struct config {
     bool respawn_eager;
     uint32_t fork_wait_ms, exit_flush_ms, workers;
     const char *log_path;
+    const char *arena;                                        /* where it is to lie, or NULL */
     const char **only;                                        /* program names, or NULL */
     const char **exclude;                                     /* url paths, or NULL */
     enum { SHARE_WITH_ONE, SHARE_ALWAYS, SHARE_NEVER } share; /* the arena, with processes of other users */

@@ -79,9 +79,9 @@ service:
   pipelines: {{traces: {{receivers: [otlp], exporters: [file]}}}}
 """
 
-    def __init__(self, binary, folder):
+    def __init__(self, binary, folder, port=None):
         self.path = os.path.join(folder, "spans.json")
-        self.port = free_port()
+        self.port = port or free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         config = os.path.join(folder, "collector.yaml")
         pathlib.Path(config).write_text(self.CONFIG.format(port=self.port, path=self.path))

@@ -151,3 +151,71 @@ Test(consumer, empties_the_ring_of_a_dead_one_whatever_is_in_it)
     cr_assert_eq(sent, 1);
     cr_assert_eq(sizes[0], 3);
 }
+
+/* ---- a receiver that takes nothing for now */
+
+static bool any_byte, was_kept;
+
+static void take_nothing(struct exporter *e, const struct exporter_batch *b, uint64_t deadline_ns,
+                         struct export_outcome *out)
+{
+    (void)e, (void)deadline_ns;
+    sent++;
+    was_kept = b->kept;
+    *out = (struct export_outcome){.result = b->kept ? EXPORT_UNDELIVERED : EXPORT_FAILED,
+                                   .any_byte_sent = any_byte};
+}
+
+static const struct exporter_ops closed = {.send = take_nothing};
+
+static uint64_t counted(enum counter which)
+{
+    return atomic_load(&slot->counters[which]);
+}
+
+Test(consumer, a_file_keeps_what_cannot_be_delivered_now)
+{
+    make();
+    const struct exporter_ops *open = consumer.ops;
+    arena.file = "/arena";
+    consumer.ops = &closed;
+    put(2 * MAX_BATCH);
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_LATER);
+    cr_assert_eq(sent, 1, "one batch is enough to know");
+    cr_assert_eq(ring_queued(slot_ring(&arena, slot)), 2 * MAX_BATCH);
+    cr_assert_eq(counted(COUNT_FAILED), 0);
+    consumer.ops = open;
+    sent = 0;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_eq(sent, 2);
+    cr_assert_eq(counted(COUNT_EXPORTED), 2 * MAX_BATCH);
+    cr_assert_eq(counted(COUNT_RESENT), 0, "none of it had left before");
+}
+
+Test(consumer, what_may_have_arrived_stays_marked_until_it_is_sent_again)
+{
+    make();
+    const struct exporter_ops *open = consumer.ops;
+    arena.file = "/arena";
+    consumer.ops = &closed;
+    put(3);
+    any_byte = true;
+    consumer_run(&consumer, 0);
+    any_byte = false; /* a try of which nothing left does not undo the one before */
+    consumer_run(&consumer, 0);
+    cr_assert_eq(counted(COUNT_RESENT), 0);
+    consumer.ops = open;
+    consumer_run(&consumer, 0);
+    cr_assert_eq(counted(COUNT_RESENT), 1);
+}
+
+Test(consumer, memory_drops_what_cannot_be_delivered)
+{
+    make();
+    consumer.ops = &closed;
+    put(3);
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_not(was_kept);
+    cr_assert_eq(counted(COUNT_FAILED), 3);
+    cr_assert_eq(ring_queued(slot_ring(&arena, slot)), 0);
+}
