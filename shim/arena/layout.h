@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 5u
+#define ARENA_LAYOUT 6u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
@@ -107,6 +107,9 @@ struct arena_header {
     uint32_t slots;
     char version[32];
     uint64_t size;
+    /* arena/sampling.h: read for each root span. With it in this line there is nothing that is ever written
+     * while the server works, so that every processor keeps its copy. */
+    _Atomic uint64_t sampling;
     uint64_t slot_size;
     uint64_t slots_off;
     uint32_t requests_off, ring_off; /* in a slot */
