@@ -67,6 +67,17 @@ struct sealed {
     ring_at from, to;
 };
 
+/* What the consumer of a slot's process has to say of its exporter (batch/report.h). Times are of
+ * CLOCK_MONOTONIC, 0: never. */
+enum exporter_state { EXPORTER_UNOPENED, EXPORTER_MISSING, EXPORTER_RESTS, EXPORTER_SENDS };
+struct exporter_report {
+    _Atomic uint32_t state;
+    _Atomic uint32_t failures; /* exports in a row */
+    _Atomic uint64_t begun_ns, delivered_ns, said_ns;
+    _Atomic uint32_t said_len;
+    char said[220]; /* its last error or warning */
+};
+
 struct slot {
     _Atomic uint64_t
         state; /* enum slot_state | pid << 32: a claimer that dies half-way is known by its pid */
@@ -91,6 +102,7 @@ struct slot {
     _Atomic ring_at
         sending; /* `to` of the batch whose first byte has been sent and whose space is not free */
     _Atomic uint32_t sender; /* the process that began to send it; written before `sending` */
+    struct exporter_report report;
     _Alignas(64) _Atomic uint64_t counters[COUNTERS];
     _Alignas(64) uint8_t resource[RESOURCE_MAX];
 };
@@ -121,6 +133,7 @@ struct arena_header {
     _Atomic uint32_t came, left;   /* futex words: count one-shot consumers that attached it, and left */
     _Atomic uint64_t in_vain;      /* CLOCK_MONOTONIC, ns: when an exit had waited for all of its time */
     struct registered registered[REGISTERED_MAX];
+    _Atomic uint64_t former[COUNTERS]; /* sums of the slots that were given back */
     /* Liveness: the thread id of the slot's batch thread; FUTEX_OWNER_DIED set by the kernel when that thread
      * has ended, however it ended. 0: no thread yet. Dense, so that a scan of all touches few cache lines. */
     _Alignas(64) _Atomic uint32_t liveness[SLOTS_MAX];

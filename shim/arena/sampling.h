@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sampling.h - what is set for a running server, in one word of its arena (`forkspan status --set`).
  *
- * 0: nothing is set, the configuration holds. Else a mark and what is set; a word that is not of this form was
- * written over, and nothing is set. Pure functions.
+ * 0: nothing is set, the configuration holds. Else a mark and what is set; a word that is not of this form
+ * was written over, and nothing is set. Pure functions.
  */
 #ifndef FORKSPAN_ARENA_SAMPLING_H
 #define FORKSPAN_ARENA_SAMPLING_H

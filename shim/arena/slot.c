@@ -87,6 +87,12 @@ int slot_claim(const struct arena *a, bool consumer)
         atomic_store(&s->sending, 0);
         for (int c = 0; c < COUNTERS; c++)
             atomic_store_explicit(&s->counters[c], 0, memory_order_relaxed);
+        atomic_store(&s->report.state, EXPORTER_UNOPENED);
+        atomic_store(&s->report.failures, 0);
+        atomic_store(&s->report.begun_ns, 0);
+        atomic_store(&s->report.delivered_ns, 0);
+        atomic_store(&s->report.said_ns, 0);
+        atomic_store(&s->report.said_len, 0);
         request_table_init(slot_requests(a, s));
         ring_init(slot_ring(a, s));
         atomic_store(&s->state, state_word(SLOT_LIVE, pid));
@@ -152,6 +158,9 @@ void slot_release(const struct arena *a, uint32_t i)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = ((uintptr_t)ring + page - 1) / page * page, end = (uintptr_t)s + a->slot_size;
     madvise((void *)begin, end - begin, MADV_REMOVE);
+    for (int c = 0; c < COUNTERS; c++)
+        atomic_fetch_add_explicit(&a->header->former[c], atomic_exchange(&s->counters[c], 0),
+                                  memory_order_relaxed);
     slot_vacate(a, i);
 }
 

@@ -5,6 +5,7 @@
 #include "arena/sweep.h"
 #include "batch/fatal.h"
 #include "batch/queue.h"
+#include "batch/report.h"
 #include "clock.h"
 #include "log.h"
 #include "wire/otlp.h"
@@ -135,7 +136,9 @@ static bool send_oldest(struct consumer *c, struct slot *s, const struct sealed 
                   (unsigned)(atomic_load(&s->state) >> 32), before);
     }
     struct export_outcome out = {0};
+    report_begun();
     c->ops->send(c->exporter, &batch, deadline_ns, &out);
+    report_ended(out.result);
     switch (out.result) {
     case EXPORT_OK:
         count(s, COUNT_EXPORTED, out.rejected < b.spans ? b.spans - out.rejected : 0);

@@ -241,7 +241,8 @@ static bool request_decide(struct connection *c, struct request *r)
     } else {
         new_trace_id(r->context.trace_id);
     }
-    bool sampled = !excluded(config, r) && sampler_decide(config, process_sampling(), &parent, r->context.trace_id);
+    bool sampled =
+        !excluded(config, r) && sampler_decide(config, process_sampling(), &parent, r->context.trace_id);
     new_span_id(r->context.span_id);
     r->context.flags = (uint8_t)((r->has_parent ? parent.flags & TRACE_RANDOM : TRACE_RANDOM) |
                                  (sampled ? TRACE_SAMPLED : 0));

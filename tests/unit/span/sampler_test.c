@@ -2,8 +2,8 @@
  *
  * The samplers of the configuration, and what is set over them while a server runs.
  */
-#include "span/sampler.h"
 #include "arena/sampling.h"
+#include "span/sampler.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
