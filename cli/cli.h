@@ -23,6 +23,10 @@ void run_help(FILE *to);
 int export_main(int argc, char **argv);
 void export_help(FILE *to);
 
+/* status.c */
+int status_main(int argc, char **argv);
+void status_help(FILE *to);
+
 /* find.c */
 
 /* find_exporter returns the path of forkspan-exporter.so, malloc'd; NULL where there is none. */

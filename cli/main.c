@@ -14,6 +14,7 @@ static const struct subcommand {
     const char *line;
 } subcommands[] = {
     {"run", run_main, run_help, "run a program and trace the requests it serves"},
+    {"status", status_main, status_help, "show what goes on in traced servers, turn tracing off and on"},
     {"export", export_main, export_help, "send what a server left unsent"},
 };
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };

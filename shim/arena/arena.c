@@ -143,7 +143,6 @@ bool arena_make_alone(struct arena *alone, const struct arena *like)
     return alone->header != NULL;
 }
 
-/* Nothing of what the header says is used unless it is what arena_make() would have written for it. */
 static bool shape_sound(const struct arena *a, size_t segment)
 {
     uint32_t cells = a->shape.cells, units = a->shape.units;
@@ -158,32 +157,32 @@ static bool shape_sound(const struct arena *a, size_t segment)
            a->size == a->slots_off + a->slots * a->slot_size && a->size <= segment;
 }
 
+const char *arena_recognise(struct arena *a, const struct arena_header *h, size_t size)
+{
+    if (size < sizeof *h || h->magic != ARENA_MAGIC)
+        return "it is not an arena of forkspan";
+    if (h->layout != ARENA_LAYOUT || strncmp(h->version, FORKSPAN_VERSION, sizeof h->version) != 0)
+        return "it was made by another version of forkspan";
+    a->slots = h->slots;
+    a->slot_size = h->slot_size;
+    a->slots_off = h->slots_off;
+    a->size = h->size;
+    a->requests_off = h->requests_off;
+    a->ring_off = h->ring_off;
+    a->max_queued = h->max_queued;
+    a->shape = (struct ring_shape){.cells = h->ring_cells, .units = h->ring_units};
+    return shape_sound(a, size) ? NULL : "its header is spoilt";
+}
+
 const char *arena_attach(struct arena *a, int id)
 {
     struct shmid_ds about;
     void *p = shmat(id, NULL, 0);
     if (p == (void *)-1)
         return errno == EACCES ? "it is another user's" : "it is not there";
-    const struct arena_header *h = p;
-    const char *why = NULL;
-    if (shmctl(id, IPC_STAT, &about) != 0 || about.shm_segsz < sizeof *h || h->magic != ARENA_MAGIC)
-        why = "it is not an arena of forkspan";
-    else if (h->layout != ARENA_LAYOUT || strncmp(h->version, FORKSPAN_VERSION, sizeof h->version) != 0)
-        why = "it was made by another version of forkspan";
-    if (!why) {
-        *a = (struct arena){.header = p,
-                            .id = id,
-                            .slots = h->slots,
-                            .slot_size = h->slot_size,
-                            .slots_off = h->slots_off,
-                            .size = h->size,
-                            .requests_off = h->requests_off,
-                            .ring_off = h->ring_off,
-                            .max_queued = h->max_queued,
-                            .shape = {.cells = h->ring_cells, .units = h->ring_units}};
-        if (!shape_sound(a, about.shm_segsz))
-            why = "its header is spoilt";
-    }
+    *a = (struct arena){.header = p, .id = id};
+    const char *why = shmctl(id, IPC_STAT, &about) != 0 ? "it is not an arena of forkspan"
+                                                        : arena_recognise(a, p, about.shm_segsz);
     if (why)
         shmdt(p);
     else

@@ -41,6 +41,12 @@ const char *arena_attach(struct arena *a, int id);
  * never a worker's. */
 unsigned arena_mappings(const struct arena *a);
 
+/* Takes the shape from a header, a copy that nobody writes to, and keeps the rest of `a`. NULL, or why the
+ * `size` bytes behind it are no arena of ours: nothing of it is used unless arena_make() would have written
+ * it.
+ */
+const char *arena_recognise(struct arena *a, const struct arena_header *h, size_t size);
+
 static inline struct slot *arena_slot(const struct arena *a, uint32_t i)
 {
     return (struct slot *)((char *)a->header + a->slots_off + (size_t)i * a->slot_size);

@@ -9,11 +9,12 @@
 
 #include "process.h"
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 6u
+#define ARENA_LAYOUT 7u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
@@ -138,5 +139,6 @@ struct arena_header {
      * has ended, however it ended. 0: no thread yet. Dense, so that a scan of all touches few cache lines. */
     _Alignas(64) _Atomic uint32_t liveness[SLOTS_MAX];
 };
+_Static_assert(offsetof(struct arena_header, sampling) < 64, "in the line that nobody writes to");
 
 #endif
