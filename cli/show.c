@@ -11,20 +11,21 @@
 
 const char *show_age(double seconds, char room[AGE_ROOM])
 {
-    static const struct {
-        double up_to, unit;
-        const char *name;
-    } units[] = {{60, 1, "s"}, {3600, 60, "min"}, {86400, 3600, "h"}, {INFINITY, 86400, "d"}};
     if (!(seconds >= 0)) {
         strcpy(room, "-");
-    } else if (seconds < 0.9995) {
-        snprintf(room, AGE_ROOM, "%.0f ms", seconds * 1000);
+    } else if (seconds < 1) {
+        snprintf(room, AGE_ROOM, "%.0f ms", floor(seconds * 1000));
+    } else if (seconds < 60) {
+        snprintf(room, AGE_ROOM, "%.1f s", floor(seconds * 10) / 10);
     } else {
+        static const struct {
+            double up_to, unit;
+            const char *name;
+        } units[] = {{3600, 60, "min"}, {86400, 3600, "h"}, {INFINITY, 86400, "d"}};
         size_t i = 0;
         while (seconds >= units[i].up_to)
             i++;
-        snprintf(room, AGE_ROOM, i ? "%.0f %s" : "%.1f %s",
-                 floor(seconds / units[i].unit * (i ? 1 : 10)) / (i ? 1 : 10), units[i].name);
+        snprintf(room, AGE_ROOM, "%.0f %s", floor(seconds / units[i].unit), units[i].name);
     }
     return room;
 }

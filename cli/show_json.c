@@ -95,7 +95,10 @@ static void requests(FILE *to, const struct look_process *p)
                                         : "unrecorded");
         text(to, "method", r->method);
         text(to, "path", r->path);
-        number_or_null(to, "status", -1 + (r->status ? 1 + (double)r->status : 0), ",");
+        if (r->status)
+            fprintf(to, "\"status\":%u,", r->status);
+        else
+            fputs("\"status\":null,", to);
         number_or_null(to, "age_s", r->age_s, "}");
     }
     fputs("]", to);
