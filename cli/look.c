@@ -152,6 +152,15 @@ static void look_at_slot(struct look_process *to, const struct looking *l, uint3
     to->here = atomic_load(&s->pid_namespace) == own_pid_namespace();
     to->consumer = atomic_load(&s->one_shot);
     to->sends = atomic_load(&s->consuming);
+    to->thread = (int32_t)(atomic_load(&a->header->liveness[i]) & FUTEX_TID_MASK);
+    uint64_t consumer = atomic_load(&s->consumer);
+    if (consumer && (uint32_t)consumer - 1 < a->slots) {
+        struct slot *its = arena_slot(a, (uint32_t)consumer - 1);
+        if (its != s) /* what is being judged stays as it is */
+            fetch(l, its, offsetof(struct slot, resource));
+        if (atomic_load(&its->epoch) == consumer >> 32)
+            to->emptied_by = (int32_t)(atomic_load(&its->state) >> 32);
+    }
     to->state = slot_owner_dead(a, i) ? LOOK_DEAD : atomic_load(&s->leaving) ? LOOK_LEAVING : LOOK_ALIVE;
     uint32_t news = atomic_load(&s->news);
     if (news & NEWS_SET)

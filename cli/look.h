@@ -65,9 +65,11 @@ struct look_request {
 struct look_process {
     uint32_t slot, epoch;
     int32_t pid;
-    bool here;     /* pid is one of this PID namespace */
-    bool consumer; /* it does nothing but send */
-    bool sends;    /* it has a consumer of its own that runs */
+    bool here;          /* pid is one of this PID namespace */
+    bool consumer;      /* it does nothing but send */
+    bool sends;         /* it has a consumer of its own that runs */
+    int32_t thread;     /* id of the thread that sends, in its PID namespace; 0: none */
+    int32_t emptied_by; /* pid of the process whose consumer has its queue; 0: nobody has yet */
     enum { LOOK_ALIVE, LOOK_LEAVING, LOOK_DEAD } state;
     char end[NEWS_TYPE_MAX]; /* how it died, if that is known; else empty */
     uint32_t queued;         /* finished spans not known to be delivered */

@@ -112,6 +112,7 @@ static void process(FILE *to, const struct look_process *p)
     text(to, "kind", p->consumer ? "consumer" : "worker");
     text(to, "state", states[p->state]);
     text(to, "end", *p->end ? p->end : NULL);
+    fprintf(to, "\"thread\":%d,\"emptied_by\":%d,", p->thread, p->emptied_by);
     fprintf(to, "\"sends\":%s,\"unsent\":%u,\"spoilt\":%s,", p->sends ? "true" : "false", p->queued,
             p->spoilt ? "true" : "false");
     number_or_null(to, "oldest_unsent_s", p->oldest_s, ",");

@@ -15,7 +15,9 @@ import os
 import pathlib
 import pty
 import random
+import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -303,6 +305,64 @@ def refusals(arena):
     tap.check(done.returncode == 0 and json.loads(done.stdout)["arenas"] == [], "another user sees none of it", done)
 
 
+def explain(*arguments, **more):
+    return subprocess.run([status, "explain", *map(str, arguments)], env=clean_environment(ASAN_OPTIONS="exitcode=99"),
+                          capture_output=True, text=True, errors="replace", timeout=60, **more)
+
+
+def explained(server, arena, folder):
+    """forkspan explain: the server's processes, and ones that are not traced for one reason each."""
+    worker = looked(arena)["processes"][0]
+    text = explain(worker["pid"]).stdout
+    tap.check(f"arena      {arena}, made by process {server.master}," in text and f"thread {worker['thread']}" in text and
+              f"slot {worker['slot']}," in text and f"{worker['counters']['started']} spans started" in text and
+              worker["emptied_by"] == worker["pid"] and "OTEL_BSP_SCHEDULE_DELAY=200\n" in text and "because" not in text,
+              "explain: a worker, its arena, place, counts, thread and variables", text)
+    tap.check(worker["thread"] in map(int, os.listdir(f"/proc/{worker['pid']}/task")), "its thread is one of its threads", worker)
+    text = explain(server.master).stdout
+    tap.check(f"arena      {arena}" in text and "one that only listens never takes a place" in text, "explain: the master", text)
+    library = re.search(r"library +(\S+)\n", text)[1]
+    os.chmod(folder, 0o755)
+    setuid, static, source = (os.path.join(folder, name) for name in ("setuid-sleep", "static", "static.c"))
+    pathlib.Path(source).write_text("#include <unistd.h>\nint main(void) { pause(); }\n")
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    rows = [("nothing names the library", ["sleep", "60"], {}, {}, "LD_PRELOAD did not name it"),
+            ("tracing is disabled", ["sleep", "60"], {"LD_PRELOAD": library, "OTEL_SDK_DISABLED": "true"}, {}, "OTEL_SDK_DISABLED is true"),
+            ("no exporter", ["sleep", "60"], {"LD_PRELOAD": library, "OTEL_TRACES_EXPORTER": "none"}, {}, "OTEL_TRACES_EXPORTER is none"),
+            ("another program", ["sleep", "60"], {"LD_PRELOAD": library, "FORKSPAN_ONLY": "nginx"}, {}, "FORKSPAN_ONLY names other programs"),
+            ("nothing to trace", ["sleep", "60"], {"LD_PRELOAD": library}, {}, "neither listened"),
+            ("a bad value and a secret", ["sleep", "60"],
+             {"LD_PRELOAD": library, "OTEL_TRACES_SAMPLER": "odd", "OTEL_EXPORTER_OTLP_HEADERS": "key=hush",
+              "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:hush@host"}, {}, "OTEL_TRACES_SAMPLER=odd is not known here"),
+            ("the library is not there", ["sleep", "60"], {"LD_PRELOAD": "/nowhere/libforkspan.so"}, {}, "/nowhere/libforkspan.so, which is not there")]
+    if subprocess.run(["cc", "-static", "-o", static, source], capture_output=True).returncode == 0:
+        rows.append(("a static program", [static], {"LD_PRELOAD": library}, {}, "static is statically linked"))
+    else:
+        tap.skip("explain: a static program", "no compiler, or no static libc")
+    if os.geteuid() == 0:
+        shutil.copy("/bin/sleep", setuid)
+        os.chmod(setuid, 0o4755)
+        rows.append(("a setuid program", [setuid, "60"], {"LD_PRELOAD": library}, nobody, "the system ignores LD_PRELOAD"))
+    for what, words, variables, more, reason in rows:
+        process = subprocess.Popen(words, env=clean_environment(**variables), stderr=subprocess.DEVNULL, **more)
+        try:
+            # Popen is back after the exec, which is before the loader has done its work.
+            done = until(lambda: reason in (told := explain(process.pid)).stdout and told or process.poll() is not None and told, what)
+            tap.check(done.returncode == 0 and done.stdout.startswith(f"process {process.pid} (") and "hush" not in done.stdout,
+                      f"explain: {what}", done)
+        except TimeoutError:
+            tap.check(False, f"explain: {what}", explain(process.pid))
+        finally:
+            process.kill()
+            process.wait()
+    for words, code in (([], 2), (["x"], 2), (["1", "2"], 2), ([process.pid], 1)):
+        done = explain(*words)
+        tap.check(done.returncode == code and done.stderr.count("\n") == 1 and not done.stdout, f"explain {words}: refused", done)
+    if os.geteuid() == 0:
+        done = explain(server.master, **nobody)
+        tap.check(done.returncode == 1 and done.stderr.endswith("another user's\n"), "explain: another user's process", done)
+
+
 class Attached:
     """The arena in this process's memory, to be written over."""
 
@@ -378,6 +438,7 @@ with workspace() as folder:
         documented(arena_id)
         on_a_terminal(arena_id)
         refusals(arena_id)
+        explained(server, arena_id, folder)
         another_layout(arena_id)
         another_sampler(folder)
         written_over(server, arena_id, options.scribble)
