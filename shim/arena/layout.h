@@ -119,10 +119,10 @@ struct arena_header {
     uint32_t layout;
     uint32_t slots;
     char version[32];
-    uint64_t size;
     /* arena/sampling.h: read for each root span. With it in this line there is nothing that is ever written
      * while the server works, so that every processor keeps its copy. */
     _Atomic uint64_t sampling;
+    uint64_t size;
     uint64_t slot_size;
     uint64_t slots_off;
     uint32_t requests_off, ring_off; /* in a slot */
