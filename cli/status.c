@@ -256,31 +256,38 @@ static void show_screen(const char *text)
     fflush(stdout);
 }
 
-/* Until a signal ends it; what is on the screen then stays there. */
+static bool show_page(const struct status_options *options, const struct round *now,
+                      const struct round *before)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *to = open_memstream(&text, &len);
+    if (!to)
+        return false;
+    show_round(to, options, now, before);
+    fclose(to);
+    if (text)
+        show_screen(text);
+    free(text);
+    return !ferror(stdout);
+}
+
+/* Until a signal ends it, or its only server: what is on the screen then stays there. */
 static int watch(const struct status_options *options)
 {
     struct round before = {0};
-    for (;;) {
+    for (bool good = true; good;) {
         struct round now = look_at_all(options);
         if (!before.looks || options->one)
             complain_of_all(&now);
-        if (options->one && now.n == 0)
-            return EXIT_FAILURE;
-        char *text = NULL;
-        size_t len;
-        FILE *to = open_memstream(&text, &len);
-        if (to) {
-            show_round(to, options, &now, &before);
-            fclose(to);
-            show_screen(text);
-            free(text);
-        }
-        if (ferror(stdout))
-            return EXIT_FAILURE;
+        good = (!options->one || now.n) && show_page(options, &now, &before);
         round_free(&before);
         before = now;
-        pause_for(options->interval);
+        if (good)
+            pause_for(options->interval);
     }
+    round_free(&before);
+    return EXIT_FAILURE;
 }
 
 /* ---- */
