@@ -19,6 +19,7 @@ import tempfile
 import servers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+WARM_BURSTS = 20  # of bench/span.c
 CALLS = ("read", "recv", "write", "send", "close")
 
 
@@ -42,8 +43,8 @@ class Sink:
         self.process.wait()
 
 
-def instructions(command, preload=None, toggle=None):
-    env = environment(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+def instructions(command, preload=None, toggle=None, **more):
+    env = environment(**{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", **more})
     if preload:
         env["LD_PRELOAD"] = preload
     grind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
@@ -87,6 +88,11 @@ def of_spans(options, sink):
             ("a worker's first word: slot claimed, batch thread started", claim, "claim_median", "us", "")):
         value, beside = show(found, name, unit)
         rows.append(row(title, value, mark, f"{beside} in {1 if options.tiny else 7} processes"))
+    for what, title in (("api", "a span with 8 attributes by the API"), ("http", "a request as a span")):
+        bursts = WARM_BURSTS + 1
+        n = instructions([f"{options.build}/bench/span", what, "1"], None, f"one_{what}", OTEL_TRACES_EXPORTER="otlp/stdout",
+                         FORKSPAN_FILE="/dev/null")
+        rows.append(row(f"{title}, on the thread that ends it", f"{n / bursts / 512:.0f} instructions"))
     return rows
 
 
