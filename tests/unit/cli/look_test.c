@@ -399,6 +399,41 @@ static void spoil(char *all)
     memcpy(all + from + random64() % (size - 8) / 4 * 4, &value, random64() % 2 ? 8 : 4);
 }
 
+/* What the random words below would hit too seldom. */
+Test(look, lengths_and_numbers_that_can_not_be_true)
+{
+    struct slot *s = claim(false);
+    put(s, "a span", 1);
+    struct request *good = begin(s, "GET", "/good", clock_ns(CLOCK_MONOTONIC), REQUEST_OPEN);
+    struct request *bad = begin(s, "GET", "/bad", clock_ns(CLOCK_MONOTONIC), REQUEST_OPEN);
+    bad->target_len = sizeof bad->target + 1;
+    begin(s, "GET", "/bad", clock_ns(CLOCK_MONOTONIC), 77);
+    s->report.state = 9;
+    s->report.said_ns = UINT64_MAX; /* of a time to come */
+    s->report.said_len = UINT32_MAX;
+    memset(s->report.said, 'x', sizeof s->report.said);
+    s->consumer = UINT64_MAX;
+    struct look look = look_now();
+    const struct look_process *p = &look.processes[0];
+    cr_assert(p->n_requests == 1 && !strcmp(p->requests[0].path, "/good"));
+    cr_assert(p->exporter == EXPORTER_UNOPENED && p->said_s == 0 && strlen(p->said) == sizeof s->report.said);
+    cr_assert(p->queued == 1 && !p->spoilt && p->emptied_by == 0);
+    look_free(&look);
+
+    struct ring *r = slot_ring(&arena, s);
+    struct ring_cell *cells = (struct ring_cell *)(r + 1);
+    cells[at_number(r->tail) & (arena.shape.cells - 1)].len = UINT32_MAX;
+    good->method_len = sizeof good->method + 1;
+    look = look_now();
+    cr_assert(look.processes[0].n_requests == 0 && look.processes[0].queued == 1 &&
+              look.processes[0].oldest_s < 0);
+    look_free(&look);
+    r->head = at_make(at_number(r->tail) + arena.shape.cells + 1, 0);
+    look = look_now();
+    cr_assert(look.processes[0].spoilt && look.processes[0].queued == 0);
+    look_free(&look);
+}
+
 Test(look, written_over, .timeout = 120)
 {
     for (int i = 0; i < 2; i++) {
