@@ -158,15 +158,15 @@ void slot_release(const struct arena *a, uint32_t i)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = ((uintptr_t)ring + page - 1) / page * page, end = (uintptr_t)s + a->slot_size;
     madvise((void *)begin, end - begin, MADV_REMOVE);
-    for (int c = 0; c < COUNTERS; c++)
-        atomic_fetch_add_explicit(&a->header->former[c], atomic_exchange(&s->counters[c], 0),
-                                  memory_order_relaxed);
     slot_vacate(a, i);
 }
 
 void slot_vacate(const struct arena *a, uint32_t i)
 {
     struct slot *s = arena_slot(a, i);
+    for (int c = 0; c < COUNTERS; c++)
+        atomic_fetch_add_explicit(&a->header->former[c], atomic_exchange(&s->counters[c], 0),
+                                  memory_order_relaxed);
     atomic_store(&s->pid_namespace, 0);
     atomic_store(&a->header->liveness[i], 0);
     atomic_store(&s->consumer, 0);
