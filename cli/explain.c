@@ -104,8 +104,11 @@ static void why_not_preloaded(const struct proc *proc)
 static bool find_arena(const struct proc *proc, struct look *look)
 {
     const char *why = NULL;
-    for (size_t i = 0; i < proc->n_segments; i++) {
-        const struct arena_place place = {.id = proc->segments[i]};
+    const char *file = proc_variable(proc, "FORKSPAN_ARENA");
+    bool in_file = file && *file == '/';
+    for (size_t i = 0; i < proc->n_segments + in_file; i++) {
+        const struct arena_place place = {.id = i < proc->n_segments ? proc->segments[i] : -1,
+                                          .path = i < proc->n_segments ? NULL : file};
         const char *refused = look_at(look, &place);
         if (!refused)
             return true;
@@ -243,8 +246,12 @@ static void explain(const struct proc *proc)
     bool arena = find_arena(proc, &look);
     const struct look_process *p = arena ? place_in(&look, proc) : NULL;
     if (arena) {
+        char room[16];
         begin("arena");
-        printf("%d, made by process %d, forkspan %s\n", look.place.id, look.maker_pid, look.version);
+        show_text(stdout, place_name(&look.place, room));
+        if (look.maker_pid)
+            printf(", made by process %d", look.maker_pid);
+        printf(", forkspan %s\n", look.version);
         explain_tracing(&look);
     }
     if (p)
