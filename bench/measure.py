@@ -20,6 +20,7 @@ import sdk
 import servers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+WARM_BURSTS = 20  # of bench/span.c
 CALLS = ("read", "recv", "write", "send", "close")
 
 
@@ -43,8 +44,8 @@ class Sink:
         self.process.wait()
 
 
-def instructions(command, preload=None, toggle=None):
-    env = environment(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+def instructions(command, preload=None, toggle=None, **more):
+    env = environment(**{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", **more})
     if preload:
         env["LD_PRELOAD"] = preload
     grind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
@@ -88,7 +89,17 @@ def of_spans(options, sink):
             ("the same, CPU of all threads a span exported at batch 512", api, "cpu_a_span_exported", "ns", "1000 ns"),
             ("each attribute set by a call of its own, start to queued", each, "start_to_queued_median", "ns", ""),
             ("a request as a span: bytes read and written, to queued", http, "start_to_queued_median", "ns", ""),
-            ("the same, CPU of all threads a span exported at batch 512", http, "cpu_a_span_exported", "ns", "")), options)
+            ("the same, CPU of all threads a span exported at batch 512", http, "cpu_a_span_exported", "ns", "")), options) + counted(options)
+
+
+def counted(options):
+    rows = []
+    for what, title in (("api", "a span with 8 attributes by the API"), ("http", "a request as a span")):
+        bursts = WARM_BURSTS + 1
+        n = instructions([f"{options.build}/bench/span", what, "1"], None, f"one_{what}", OTEL_TRACES_EXPORTER="otlp/stdout",
+                         FORKSPAN_FILE="/dev/null")
+        rows.append(row(f"{title}, on the thread that ends it", f"{n / bursts / 512:.0f} instructions"))
+    return rows
 
 
 def of_arena(options, sink):

@@ -14,6 +14,8 @@ enum { EXIT_REFUSED = 2, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
 
 /* One line on standard error, begun with "forkspan: ". */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Until it is called with NULL complaints go to `line`, the last one, without "forkspan: ". */
+void complain_into(char *line, size_t room);
 
 /* run.c */
 int run_main(int argc, char **argv);
@@ -22,6 +24,14 @@ void run_help(FILE *to);
 /* export.c */
 int export_main(int argc, char **argv);
 void export_help(FILE *to);
+
+/* status.c */
+int status_main(int argc, char **argv);
+void status_help(FILE *to);
+
+/* explain.c */
+int explain_main(int argc, char **argv);
+void explain_help(FILE *to);
 
 /* find.c */
 

@@ -14,9 +14,20 @@ static const struct subcommand {
     const char *line;
 } subcommands[] = {
     {"run", run_main, run_help, "run a program and trace the requests it serves"},
+    {"status", status_main, status_help, "show what goes on in traced servers, turn tracing off and on"},
+    {"explain", explain_main, explain_help, "say what forkspan does in a process, or why not"},
     {"export", export_main, export_help, "send what a server left unsent"},
 };
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
+
+static char *into;
+static size_t into_room;
+
+void complain_into(char *line, size_t room)
+{
+    into = line;
+    into_room = room;
+}
 
 void complain(const char *format, ...)
 {
@@ -27,7 +38,10 @@ void complain(const char *format, ...)
     va_start(args, format);
     vsnprintf(line + used, sizeof line - (size_t)used, format, args);
     va_end(args);
-    fprintf(stderr, "%s\n", line);
+    if (into)
+        snprintf(into, into_room, "%s", line + used);
+    else
+        fprintf(stderr, "%s\n", line);
 }
 
 static void general_help(FILE *to)

@@ -332,8 +332,9 @@ static inline bool forkspan_extract(const char *traceparent, const char *tracest
 
 /* Queues spans that somebody else has encoded: an ExportTraceServiceRequest
  * (opentelemetry/proto/collector/trace/v1) of at most 64 KiB with at least one span. It is sent with its own
- * resources and scopes, unchanged. False where it is not one down to its last attribute, or there is no room
- * (its spans are counted as dropped). Not in a signal handler. */
+ * resources and scopes, unchanged; while tracing is turned off (forkspan status --set) it is left out. False
+ * where it is not one down to its last attribute, or there is no room (its spans are counted as dropped). Not
+ * in a signal handler. */
 static inline bool forkspan_submit(const void *request, size_t len)
 {
     return forkspan_api_found && forkspan_api_found->submit(request, len);

@@ -41,6 +41,8 @@ static _Atomic uint32_t
     woken_at;                   /* number of the ring's head when the thread was last told of a full batch */
 static _Atomic bool thread_due; /* to be started at the next place that is no signal handler */
 static _Atomic uint64_t uncounted[COUNTERS];
+static const _Atomic uint64_t nothing_set;
+const _Atomic uint64_t *process_sampling_word = &nothing_set;
 
 extern char __libc_single_threaded __attribute__((weak));
 
@@ -99,6 +101,7 @@ static bool have_arena(void)
         atomic_store(&self.off, true);
         return false;
     }
+    process_sampling_word = &self.arena.header->sampling; /* fresh memory in its place has one, too */
     oneshot_prepare(&self.arena, self.config);
     atomic_store(&self.generation, (uint32_t)generation_now());
     atomic_store(&made, true);

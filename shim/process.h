@@ -6,6 +6,7 @@
 
 #include "arena/ring.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -42,6 +43,14 @@ uint32_t process_forks_made(void);
 struct request *process_inherited_request(struct request *r, uint32_t *epoch);
 /* The table that `r`, so found, lies in; NULL when its slot has been given to another process since. */
 struct request_table *process_request_table(const struct request *r, uint32_t epoch);
+
+/* What was set while the server runs (arena/sampling.h). The pointer is good after process_serves() or
+ * process_makes_spans() said true, and stays. One load more for a span that begins. */
+extern const _Atomic uint64_t *process_sampling_word;
+static inline uint64_t process_sampling(void)
+{
+    return atomic_load_explicit(process_sampling_word, memory_order_relaxed);
+}
 
 /* Counters of the slot, handler-safe. */
 enum counter {

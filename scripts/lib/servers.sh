@@ -65,6 +65,17 @@ transparent() {
     tap transparency "$python" tests/servers/transparent.py --forkspan "$command"
 }
 
+# The command that looks has the sanitizers in it where they were built.
+status() {
+    local looks=()
+    have_product "status" && the_collector && servers_python || return 0
+    if [[ -d build-test-asan ]] && ninja -C build-test-asan cli/forkspan >"$log/asan-forkspan" 2>&1; then
+        looks=(--status build-test-asan/cli/forkspan)
+    fi
+    tap status "$python" tests/servers/status.py --collector "$otelcol" --forkspan "$command" "${looks[@]}" \
+        --scribble "$([[ $long ]] && echo 60 || echo 4)"
+}
+
 c_api() {
     local spans
     have_product "C API" && servers_python || return 0

@@ -9,11 +9,12 @@
 
 #include "process.h"
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 7u
+#define ARENA_LAYOUT 8u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
@@ -68,6 +69,17 @@ struct sealed {
     ring_at from, to;
 };
 
+/* What the consumer of a slot's process has to say of its exporter (batch/report.h). Times are of
+ * CLOCK_MONOTONIC, 0: never. */
+enum exporter_state { EXPORTER_UNOPENED, EXPORTER_MISSING, EXPORTER_RESTS, EXPORTER_SENDS };
+struct exporter_report {
+    _Atomic uint32_t state;
+    _Atomic uint32_t failures; /* exports in a row */
+    _Atomic uint64_t begun_ns, delivered_ns, said_ns;
+    _Atomic uint32_t said_len;
+    char said[220]; /* its last error or warning */
+};
+
 struct slot {
     _Atomic uint32_t epoch;      /* counts claims */
     _Atomic uint32_t leaving;    /* its process is in exit: not a live consumer any more */
@@ -90,6 +102,7 @@ struct slot {
     _Atomic ring_at
         sending; /* `to` of the batch whose first byte has been sent and whose space is not free */
     _Atomic uint32_t sender; /* the process that began to send it; written before `sending` */
+    struct exporter_report report;
     _Alignas(64) _Atomic uint64_t counters[COUNTERS];
     _Alignas(64) uint8_t resource[RESOURCE_MAX];
 };
@@ -106,6 +119,9 @@ struct arena_header {
     uint32_t layout;
     uint32_t slots;
     char version[32];
+    /* arena/sampling.h: read for each root span. With it in this line there is nothing that is ever written
+     * while the server works, so that every processor keeps its copy. */
+    _Atomic uint64_t sampling;
     uint64_t size;
     uint64_t slot_size;
     uint64_t slots_off;
@@ -119,6 +135,7 @@ struct arena_header {
     _Atomic uint32_t came, left;   /* futex words: count one-shot consumers that attached it, and left */
     _Atomic uint64_t in_vain;      /* CLOCK_MONOTONIC, ns: when an exit had waited for all of its time */
     struct registered registered[REGISTERED_MAX];
+    _Atomic uint64_t former[COUNTERS]; /* sums of the slots that were given back */
     /* Of each slot: enum slot_state | pid << 32, so that a claimer that dies half-way is known by its pid.
      * Not in the slot: who looks for the living and the dead touches no page of a slot that nobody has. */
     _Alignas(64) _Atomic uint64_t state[SLOTS_MAX];
@@ -126,5 +143,6 @@ struct arena_header {
      * has ended, however it ended. 0: no thread yet. Dense, so that a scan of all touches few cache lines. */
     _Alignas(64) _Atomic uint32_t liveness[SLOTS_MAX];
 };
+_Static_assert(offsetof(struct arena_header, sampling) < 64, "in the line that nobody writes to");
 
 #endif

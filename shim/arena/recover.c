@@ -84,8 +84,10 @@ void recover(const struct arena *a, const char boot[BOOT_ID_MAX], bool start)
         forget_consumers(h, other_boot);
     if (deserted(a)) {
         put_in_order(a);
-        if (start)
+        if (start) {
             atomic_store(&h->user, 0); /* this tree's workers may be another user's */
+            atomic_store(&h->sampling, 0);
+        }
     }
     /* Last: a death before it makes the next start do all of it again. */
     if (other_boot) {

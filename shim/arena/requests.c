@@ -306,13 +306,8 @@ void request_trim(char *text, uint16_t *len, bool cut)
     *len = (uint16_t)n;
 }
 
-bool request_copy(const struct request *r, struct request *copy)
+static bool lengths_sound(const struct request *copy)
 {
-    uint32_t phase = atomic_load_explicit(&r->phase, memory_order_acquire);
-    if (phase == REQUEST_UNUSED || phase > REQUEST_FINISHED)
-        return false;
-    memcpy(copy, r, sizeof *copy);
-    atomic_store_explicit(&copy->phase, phase, memory_order_relaxed);
 #define FITS(field) (copy->field##_len <= sizeof copy->field)
     return FITS(peer_path) && FITS(method) && FITS(target) && FITS(host) && FITS(user_agent) &&
            FITS(forwarded) && FITS(x_forwarded_for) && FITS(x_forwarded_host) && FITS(x_forwarded_proto) &&
@@ -320,14 +315,53 @@ bool request_copy(const struct request *r, struct request *copy)
 #undef FITS
 }
 
+bool request_copy(const struct request *r, struct request *copy)
+{
+    uint32_t phase = atomic_load_explicit(&r->phase, memory_order_acquire);
+    if (phase == REQUEST_UNUSED || phase > REQUEST_FINISHED)
+        return false;
+    memcpy(copy, r, sizeof *copy);
+    atomic_store_explicit(&copy->phase, phase, memory_order_relaxed);
+    return lengths_sound(copy);
+}
+
+bool request_in_use(const struct request_table *t, unsigned i)
+{
+    return i < REQUESTS && atomic_load_explicit(&t->used[i / 64], memory_order_acquire) >> i % 64 & 1;
+}
+
+/* A child's, if anybody's. */
+static bool let_go(const struct request *r)
+{
+    uint32_t claim = atomic_load_explicit(&r->claim, memory_order_acquire);
+    return claim == REQUEST_LEFT || claim == REQUEST_TAKEN;
+}
+
 bool request_read(const struct request_table *t, unsigned i, struct request *copy)
 {
-    if (i >= REQUESTS || !(atomic_load_explicit(&t->used[i / 64], memory_order_acquire) >> i % 64 & 1))
+    if (!request_in_use(t, i) || let_go(&t->entry[i].request))
         return false;
-    uint32_t claim = atomic_load_explicit(&t->entry[i].request.claim, memory_order_acquire);
-    if (claim == REQUEST_LEFT || claim == REQUEST_TAKEN)
-        return false; /* a child's, if anybody's */
     return request_copy(&t->entry[i].request, copy);
+}
+
+size_t request_table_head(void)
+{
+    return offsetof(struct request_table, entry);
+}
+
+size_t request_entry_at(unsigned i)
+{
+    return offsetof(struct request_table, entry) + i % REQUESTS * sizeof((struct request_table *)0)->entry[0];
+}
+
+const struct request *request_in_progress(const struct request_table *t, unsigned i)
+{
+    if (!request_in_use(t, i))
+        return NULL;
+    const struct request *r = &t->entry[i].request;
+    uint32_t phase = atomic_load_explicit(&r->phase, memory_order_relaxed);
+    bool under_way = phase == REQUEST_HEAD || phase == REQUEST_OPEN || phase == REQUEST_UNRECORDED;
+    return under_way && !let_go(r) && lengths_sound(r) ? r : NULL;
 }
 
 unsigned request_next_open(const struct request_table *t, unsigned i)

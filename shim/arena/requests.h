@@ -140,6 +140,14 @@ bool request_read(const struct request_table *t, unsigned i, struct request *cop
  * REQUESTS: none. */
 unsigned request_next_open(const struct request_table *t, unsigned i);
 struct request *request_entry(struct request_table *t, unsigned i);
+/* For who copies a table piece by piece, out of another process's memory: the bytes at its beginning that say
+ * what is in use, and where entry `i` is. */
+size_t request_table_head(void);
+size_t request_entry_at(unsigned i);
+bool request_in_use(const struct request_table *t, unsigned i);
+/* Such a copy of entry `i`, every length checked; unlike request_read, one that gets no span, too. NULL where
+ * nobody is at it. */
+const struct request *request_in_progress(const struct request_table *t, unsigned i);
 /* As request_read, of an entry at hand. */
 bool request_copy(const struct request *r, struct request *copy);
 

@@ -89,6 +89,12 @@ int slot_claim(const struct arena *a, bool consumer)
         atomic_store(&s->sending, 0);
         for (int c = 0; c < COUNTERS; c++)
             atomic_store_explicit(&s->counters[c], 0, memory_order_relaxed);
+        atomic_store(&s->report.state, EXPORTER_UNOPENED);
+        atomic_store(&s->report.failures, 0);
+        atomic_store(&s->report.begun_ns, 0);
+        atomic_store(&s->report.delivered_ns, 0);
+        atomic_store(&s->report.said_ns, 0);
+        atomic_store(&s->report.said_len, 0);
         if (a->file) { /* which keeps its pages, and may have been written to at rest */
             request_table_wipe(slot_requests(a, s));
             ring_wipe(slot_ring(a, s));
@@ -192,6 +198,9 @@ void slot_release(const struct arena *a, uint32_t i)
 void slot_vacate(const struct arena *a, uint32_t i)
 {
     struct slot *s = arena_slot(a, i);
+    for (int c = 0; c < COUNTERS; c++)
+        atomic_fetch_add_explicit(&a->header->former[c], atomic_exchange(&s->counters[c], 0),
+                                  memory_order_relaxed);
     atomic_store(&s->pid_namespace, 0);
     atomic_store(&a->header->liveness[i], 0);
     atomic_store(&s->consumer, 0);

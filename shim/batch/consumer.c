@@ -5,6 +5,7 @@
 #include "arena/sweep.h"
 #include "batch/fatal.h"
 #include "batch/queue.h"
+#include "batch/report.h"
 #include "clock.h"
 #include "log.h"
 #include "wire/otlp.h"
@@ -139,7 +140,9 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
             b.spans, (unsigned)arena_slot_pid(c->arena, i), before, at_number(sealed->from));
     }
     struct export_outcome out = {0};
+    report_begun();
     c->ops->send(c->exporter, &batch, deadline_ns, &out);
+    report_ended(out.result);
     switch (out.result) {
     case EXPORT_OK:
         count(s, COUNT_EXPORTED, out.rejected < b.spans ? b.spans - out.rejected : 0);

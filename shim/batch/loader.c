@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "batch/loader.h"
 #include "batch/beside.h"
+#include "batch/report.h"
 #include "log.h"
 
 #include <dlfcn.h>
@@ -47,6 +48,7 @@ void loader_log(void *ctx, int level, const char *line)
 {
     (void)ctx;
     log_line((enum log_level)(level + 1), "%s", line);
+    report_said(level, line);
 }
 
 const struct exporter_ops *loader_open(const struct config *config, const struct exporter_host *host,

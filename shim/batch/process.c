@@ -6,6 +6,7 @@
 #include "arena/sweep.h"
 #include "batch/consumer.h"
 #include "batch/loader.h"
+#include "batch/report.h"
 #include "clock.h"
 #include "futex.h"
 #include "log.h"
@@ -144,7 +145,9 @@ const char *consume(const struct consume_options *options)
                          .stopping = time_is_up,
                          .me = consumer_word((uint32_t)slot, atomic_load(&own->epoch))};
     loader_at(options->exporter);
+    report_to(own, config);
     c.ops = loader_open(config, &host, &c.exporter);
+    report_opened(c.exporter != NULL);
     if (c.ops) /* without one nothing is taken: somebody who has one may come yet */
         work(&c, own, options->linger);
     atomic_store(&own->leaving, 1);

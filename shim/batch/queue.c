@@ -98,7 +98,7 @@ static void seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool
         if (between(from, at) == 0 || (full_only && n < max_batch))
             break;
         if (WITHOUT_LOCK)
-            usleep(200); /* the control that shows what the lock is for: let the other one in here */
+            usleep(1000); /* the control that shows what the lock is for: let the other one in here */
         s->sealed[(first + count) % SEALED_MAX] = (struct sealed){from, at};
         atomic_store(&s->sealed_count, ++count);
         if (found == RING_END || found == RING_UNFINISHED)

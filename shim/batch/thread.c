@@ -5,6 +5,7 @@
 #include "arena/slot.h"
 #include "batch/consumer.h"
 #include "batch/loader.h"
+#include "batch/report.h"
 #include "batch/rest.h"
 #include "birth.h"
 #include "clock.h"
@@ -151,7 +152,9 @@ static void *batch_thread(void *arg)
     birth_tell(consumer.arena, consumer.config, own_slot);
     /* Opened while not at rest: a fork waits for it. */
     loader_after_fork_child();
+    report_to(s, consumer.config);
     consumer.ops = loader_open(consumer.config, &host, &consumer.exporter);
+    report_opened(consumer.exporter != NULL);
     uint64_t nobody = 0;
     atomic_compare_exchange_strong(&s->consumer, &nobody, consumer.me);
     atomic_store(&s->consuming, 1);
@@ -323,6 +326,7 @@ void thread_postfork_child(void)
     atomic_store(&last_one, 0);
     atomic_store(&stop, 0);
     rest_forget();
+    report_forget();
     /* its buffer may have been moving while we forked: leaked, not reused */
     consumer.buffer = NULL;
     consumer.buffer_size = 0;

@@ -15,6 +15,14 @@ static bool comm_is(const char *comm, const char *name)
     return strncmp(comm, name, n) == 0 && (n == COMM - 1 || !comm[n] || comm[n] == ':' || comm[n] == ' ');
 }
 
+bool program_named(const char *const *only, const char *comm, const char *executable, const char *called)
+{
+    for (; *only; only++)
+        if (comm_is(comm, *only) || strcmp(*only, executable) == 0 || strcmp(*only, called) == 0)
+            return true;
+    return false;
+}
+
 bool program_wanted(const char *const *only)
 {
     if (!only)
@@ -24,9 +32,5 @@ bool program_wanted(const char *const *only)
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
     path[n > 0 ? n : 0] = 0;
     const char *slash = strrchr(path, '/'), *executable = slash ? slash + 1 : path;
-    for (; *only; only++)
-        if (comm_is(comm, *only) || strcmp(*only, executable) == 0 ||
-            strcmp(*only, program_invocation_short_name) == 0)
-            return true;
-    return false;
+    return program_named(only, comm, executable, program_invocation_short_name);
 }

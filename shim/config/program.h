@@ -9,5 +9,7 @@
 /* True where `only` is NULL, or has the name of this process (what ps shows: a script's own name, at most 15
  * bytes of it), the last part of its executable's path, or of argv[0]. Two system calls; any context. */
 bool program_wanted(const char *const *only);
+/* The same of a process known by these three; `only` is not NULL. */
+bool program_named(const char *const *only, const char *comm, const char *executable, const char *called);
 
 #endif

@@ -242,7 +242,8 @@ static bool request_decide(struct connection *c, struct request *r)
     } else {
         new_root_ids(r->context.trace_id, r->context.span_id);
     }
-    bool sampled = !excluded(config, r) && sampler_decide(config, &parent, r->context.trace_id);
+    bool sampled =
+        !excluded(config, r) && sampler_decide(config, process_sampling(), &parent, r->context.trace_id);
     r->context.flags = (uint8_t)((r->has_parent ? parent.flags & TRACE_RANDOM : TRACE_RANDOM) |
                                  (sampled ? TRACE_SAMPLED : 0));
     r->context.valid = true;
@@ -430,6 +431,7 @@ static void request_finish(struct request *r, uint64_t end_monotonic_ns, const c
         process_committed();
         return;
     }
+    process_count(COUNT_DROPPED, 1);
     request_release(process_requests(), r);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "span/sampler.h"
+#include "arena/sampling.h"
 
 /* TraceIdRatioBased as Go and Rust have it: the low 64 bits of the id, halved, against ratio * 2^63. */
 static bool ratio_keeps(double ratio, const uint8_t trace_id[16])
@@ -14,9 +15,16 @@ static bool ratio_keeps(double ratio, const uint8_t trace_id[16])
     return (x >> 1) < (uint64_t)(ratio * 9223372036854775808.0);
 }
 
-bool sampler_decide(const struct config *config, const struct span_context *parent,
+bool sampler_decide(const struct config *config, uint64_t set, const struct span_context *parent,
                     const uint8_t trace_id[16])
 {
+    struct sampling over;
+    if (__builtin_expect(set != 0, 0) && sampling_read(set, &over)) {
+        if (over.off)
+            return false;
+        if (over.by_ratio && !(config->parent_based && parent && parent->valid))
+            return ratio_keeps(over.ratio, trace_id);
+    }
     if (config->parent_based && parent && parent->valid)
         return parent->flags & TRACE_SAMPLED;
     switch (config->sampler) {

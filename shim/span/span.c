@@ -47,7 +47,7 @@ static bool give_context(struct span_body *b, const struct span_start *how)
         new_root_ids(b->head.ctx.trace_id, b->head.ctx.span_id);
         b->head.ctx.flags = TRACE_RANDOM;
     }
-    bool sampled = sampler_decide(config_get(), parent, b->head.ctx.trace_id);
+    bool sampled = sampler_decide(config_get(), process_sampling(), parent, b->head.ctx.trace_id);
     b->head.ctx.valid = true;
     return sampled;
 }

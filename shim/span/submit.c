@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "span/submit.h"
 #include "arena/ring.h"
+#include "arena/sampling.h"
 #include "process.h"
 #include "wire/otlp.h"
 
@@ -13,6 +14,8 @@ bool submit_request(const uint8_t *p, size_t len)
     long spans = otlp_spans(p, len);
     if (spans <= 0 || !process_makes_spans(false))
         return false;
+    if (sampling_off(process_sampling()))
+        return true; /* as a sampler leaves a span out: nobody is to be told of a failure */
     process_count(COUNT_STARTED, (uint64_t)spans);
     struct ring_place place;
     if (!ring_reserve(process_ring(), (uint32_t)len, &place)) {

@@ -36,7 +36,7 @@ def main():
                                     OTEL_BSP_SCHEDULE_DELAY="10", FORKSPAN_WORKERS="256", FORKSPAN_EXIT_FLUSH="20000",
                                     FORKSPAN_STACKS="1")
             began = time.monotonic()
-            run = subprocess.run([options.storm, str(options.children), "3", "8", "4000"], env=env, capture_output=True, text=True,
+            run = subprocess.run([options.storm, str(options.children), "3", "8", "4000", "200"], env=env, capture_output=True, text=True,
                                  timeout=3600)
             took = time.monotonic() - began
         finally:

@@ -2,7 +2,8 @@
  * storm.c - threads end spans by span.h while the process forks again and again; every child ends spans of
  * its own.
  *
- * argv: children, spans a child, enders, microseconds between two spans of an ender. The runners compare what
+ * argv: children, spans a child, enders, microseconds between two spans of an ender, and between the death of
+ * a child and the next fork. The runners compare what
  * arrives (run_storm.py, collector_storm.py). Prints "children N
  * hung M ended E unheld U dropped D": spans that found a full ring are counted, not lost.
  */
@@ -47,6 +48,7 @@ int main(int argc, char **argv)
     pthread_t threads[16];
     if (argc > 4)
         pause_us = (useconds_t)atoi(argv[4]);
+    useconds_t after_us = argc > 5 ? (useconds_t)atoi(argv[5]) : 0;
     if (!process_serves(false)) /* this process is a server: it has a batch thread from the start */
         return 3;
     for (unsigned i = 0; i < enders && i < 16; i++)
@@ -62,6 +64,8 @@ int main(int argc, char **argv)
             _exit(0); /* no exit path: its parent's consumer finds the ring */
         }
         hung += pid > 0 && !child_ended(pid, 5000);
+        if (after_us)
+            usleep(after_us);
     }
     atomic_store(&done, true);
     for (unsigned i = 0; i < enders && i < 16; i++)

@@ -230,6 +230,12 @@ def one(cell, commands, otelcol, forkspan, requests, site, plain_stop_s):
         return faults, "\n".join(why + ([run.said()] if faults else []))
 
 
+def twice(cell, commands, args, requests, site, stop_s):
+    """A stop is too long where it is so twice: uWSGI looks for its workers once a second, and a busy machine makes it miss one."""
+    faults, why = one(cell, commands, args.collector, args.forkspan, requests, site, stop_s)
+    return one(cell, commands, args.collector, args.forkspan, requests, site, stop_s) if faults == ["stop"] else (faults, why)
+
+
 def plain_stop(cell, commands, otelcol, site):
     alone = cell._replace(idle=0, master="", exporter="")
     with tempfile.TemporaryDirectory() as folder:
@@ -268,7 +274,7 @@ def check(cell, version, command, args, site, kept):
     requests, done = min(args.requests, cell.requests), []
     try:
         stop_s = kept.get(f"{cell.server} {version} {' '.join(cell.options)}: a stop without SDK", lambda: plain_stop(cell, commands, args.collector, site))
-        faults, why = kept.get(f"{name}: {requests} requests", lambda: one(cell, commands, args.collector, args.forkspan, requests, site, stop_s),
+        faults, why = kept.get(f"{name}: {requests} requests", lambda: twice(cell, commands, args, requests, site, stop_s),
                                lambda result: not result[0])
         done.append((not faults, f"{name}: {requests} requests, each SDK span once, below its request's", f"{faults}\n{why}"))
         if args.controls and cell.fails and cell.of in name:

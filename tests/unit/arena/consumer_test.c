@@ -18,6 +18,8 @@ enum { CELLS = 256, UNITS = 4096, MAX_BATCH = 8 };
 /* ---- a process made of fakes */
 
 _Thread_local struct thread_state tls;
+static const _Atomic uint64_t nothing_set;
+const _Atomic uint64_t *process_sampling_word = &nothing_set;
 
 bool process_makes_spans(bool signal_safe_only)
 {

@@ -16,9 +16,11 @@ struct caught caught[CAUGHT_MAX];
 unsigned n_caught;
 uint32_t test_forks;
 bool test_inherits, test_slot_reused;
-bool test_serves, test_own_thread, test_vfork_child, test_no_ring, test_no_table;
+bool test_serves, test_own_thread, test_vfork_child, test_no_ring, test_no_table, test_full;
 uint64_t test_counters[COUNTERS];
 struct config test_config;
+_Atomic uint64_t test_sampling;
+const _Atomic uint64_t *process_sampling_word = &test_sampling;
 
 static _Thread_local uint8_t record[65536];
 static _Atomic uint32_t next_number;
@@ -95,6 +97,8 @@ const struct config *config_get(void)
 bool ring_reserve(struct ring *ring, uint32_t room, struct ring_place *place)
 {
     cr_assert_leq(room, sizeof record);
+    if (test_full)
+        return false;
     *place = (struct ring_place){ring, record, room, next_number++};
     return true;
 }
@@ -270,7 +274,8 @@ void harness_init(void)
     test_serves = true;
     test_forks = 0;
     test_inherits = test_slot_reused = false;
-    test_own_thread = test_vfork_child = test_no_ring = test_no_table = false;
+    test_own_thread = test_vfork_child = test_no_ring = test_no_table = test_full = false;
+    test_sampling = 0;
     test_config = (struct config){
         .sampler = SAMPLER_ALWAYS_ON,
         .parent_based = true,

@@ -24,7 +24,8 @@ struct caught {
 extern struct caught caught[CAUGHT_MAX];
 extern unsigned n_caught;
 extern struct config test_config;
-extern bool test_serves, test_own_thread, test_vfork_child, test_no_ring, test_no_table;
+extern _Atomic uint64_t test_sampling; /* arena/sampling.h */
+extern bool test_serves, test_own_thread, test_vfork_child, test_no_ring, test_no_table, test_full;
 /* Forks of this process so far; its child finds the parent's entries (in this very table); their slot is
  * another's. */
 extern uint32_t test_forks;

@@ -4,6 +4,7 @@
  */
 #include "harness.h"
 
+#include "arena/sampling.h"
 #include "io/http_span.h"
 
 #include <criterion/criterion.h>
@@ -247,6 +248,33 @@ Test(http_span, long_tracestate_keeps_whole_members)
     cr_assert_geq(n, 480);
     cr_assert_eq(caught[0].tracestate[n - 1], '9');
     cr_assert_eq((n + 1) % 25, 0);
+}
+
+Test(http_span, turned_off_while_it_runs)
+{
+    harness_accept(5);
+    harness_read(5, "GET /before HTTP/1.1\r\n\r\n");
+    test_sampling = sampling_write(&(struct sampling){.off = true});
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 1); /* what is in progress still ends as a span */
+    cr_assert_str_eq(attribute(&caught[0], "url.path"), "/before");
+    harness_read(5, "GET /off HTTP/1.1\r\n" TP "01\r\n\r\n");
+    test_sampling = 0;
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 1);
+    harness_read(5, "GET /after HTTP/1.1\r\n\r\n");
+    harness_write(5, OK);
+    cr_assert_eq(n_caught, 2);
+    cr_assert_str_eq(attribute(&caught[1], "url.path"), "/after");
+}
+
+Test(http_span, a_full_ring_drops_and_counts)
+{
+    test_full = true;
+    uint64_t before = test_counters[COUNT_DROPPED];
+    harness_exchange("GET / HTTP/1.1\r\n\r\n", OK);
+    cr_assert_eq(n_caught, 0);
+    cr_assert_eq(test_counters[COUNT_DROPPED] - before, 1);
 }
 
 Test(http_span, not_sampled_keeps_in_step)
