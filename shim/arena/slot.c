@@ -73,14 +73,14 @@ int slot_claim(const struct arena *a, bool consumer)
         struct slot *s = arena_slot(a, i);
         atomic_store(&s->start_time, 0);
         atomic_store(&s->pid_namespace, namespace); /* from here on a death in the middle is seen as one */
-        atomic_fetch_add(&s->epoch, 1);
+        uint32_t epoch = atomic_fetch_add(&s->epoch, 1) + 1;
         atomic_store(&s->leaving, 0);
         atomic_store(&s->consuming, 0);
         atomic_store(&s->one_shot, consumer);
         atomic_store(&s->finish, 0);
         atomic_store(&s->consumer, 0);
         atomic_store(&s->ticket, 0);
-        atomic_store(&s->news, 0);
+        atomic_store(&s->news, news_word(epoch, 0));
         atomic_store(&s->news_ns, 0);
         atomic_store(&s->dead_since_ns, 0);
         atomic_store(&s->resource_len, 0);
@@ -133,7 +133,7 @@ bool slot_owner_dead(const struct arena *a, uint32_t i)
         return false;
     /* No thread yet, or a kernel without robust lists: its parent has reaped it, or its pid tells, if it is
      * one of our pid namespace. */
-    uint32_t news = atomic_load(&s->news);
+    uint32_t news = arena_slot_live(a, i) ? news_of(s) : 0; /* of who claims it there is none yet */
     if (news & NEWS_SET && !(news & NEWS_EXEC))
         return true;
     pid_t pid = arena_slot_pid(a, i);
