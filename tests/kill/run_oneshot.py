@@ -24,6 +24,7 @@ witness, preload, command, exporter = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
 folder = tempfile.mkdtemp(prefix="oneshot-")
 lines = os.path.join(folder, "lines")
+MINE = f"FORKSPAN_FILE={lines}".encode()
 
 
 def lone_library():
@@ -49,7 +50,7 @@ def consumers():
             words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"--once" in words and b"oneshot" in environment_of(pid):
+        if b"--once" in words and MINE in environment_of(pid):
             found.append(int(pid))
     return found
 
@@ -61,8 +62,11 @@ def environment_of(pid):
         return b""
 
 
-def no_consumer():
-    until(lambda: not consumers(), "every consumer goes by itself")
+def no_consumer(*but):
+    """Nor one that is on its way: before its exec it looks like the program that started it."""
+    def others():
+        return [pid for pid in filter(str.isdigit, os.listdir("/proc")) if int(pid) not in but and MINE in environment_of(pid)]
+    until(lambda: not others(), "every consumer goes by itself")
 
 
 def names(keep=False):
@@ -148,7 +152,7 @@ def young(library):
         assert process.stdout.readline() == "all died\n"
         threads = len(os.listdir(f"/proc/{process.pid}/task"))
         if library == preload:
-            no_consumer()  # it lingers for a second after the last
+            no_consumer(process.pid)  # it lingers for a second after the last
     finally:
         out, error = process.communicate("", timeout=60)
     return names(), threads, out + error
@@ -185,6 +189,7 @@ def sealed():
     finally:
         found = names(keep=True)
         _, error = process.communicate("", timeout=60)
+    no_consumer()
     names()
     tap.check(not wrong(found, wanted), "a fork sends what is queued, once; what comes after it waits for its time", f"{found} {error}")
 
