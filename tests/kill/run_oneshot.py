@@ -18,7 +18,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, clean_environment, until  # noqa: E402
+from harness import Tap, clean_environment, commands, until  # noqa: E402
 
 witness, preload, command, exporter = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -43,16 +43,7 @@ def environment(library=preload, **more):
 
 
 def consumers():
-    """pid of each consumer that runs (the dead that nobody has reaped yet have no command line)."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--once" in words and MINE in environment_of(pid):
-            found.append(int(pid))
-    return found
+    return [pid for pid in commands(lambda words: b"--once" in words) if MINE in environment_of(pid)]
 
 
 def environment_of(pid):

@@ -228,6 +228,19 @@ def gone(pid):
         return True
 
 
+def commands(wanted):
+    """The pid of each process whose command line, as words, is wanted (the dead that nobody has reaped yet have none)."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if wanted(words):
+            found.append(int(pid))
+    return found
+
+
 def children(pid):
     try:
         return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
