@@ -151,9 +151,9 @@ class Run:
                     if cell.circumstance == "starting" and cell.way not in RAW and (".parent fds" in rest or ".end fds" in rest):
                         # what is being opened, and a socket before it is moved up
                         rest = re.sub(r"\d=([\w.-]+\.(conf|so|crt|cnf)[\d.]*|socket:),", "", rest)
-                    # what its own thread opens for a moment: /proc/PID/stat, a resolver's socket
+                    # what its own thread opens for a moment: /proc/PID/stat, its log, a resolver's socket
                     if ".parent fds" in rest or ".end fds" in rest:
-                        rest = re.sub(r"\d=stat,", "", rest)
+                        rest = re.sub(r"\d=(stat|log),", "", rest)
                     if ".parent fds" in rest and cell.circumstance == "dns":
                         rest = re.sub(r"3=socket:,$", "", rest)
                 self.host[" ".join(words[:2])].append(rest)
