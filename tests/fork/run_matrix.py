@@ -143,7 +143,8 @@ class Run:
             words = rest.split()
             if kind == "h":
                 if " fds " in rest:
-                    rest = re.sub(r"\d=facts,", "", rest)  # another thread of the driver, at its notes
+                    # another thread of the driver, at its notes or in its first allocations (libc counts the CPUs)
+                    rest = re.sub(r"\d=(facts|online),", "", rest)
                 if " fds " in rest and (".parent fds" in rest or ".end fds" in rest or cell.way in (*RAW, "clone_files")):
                     # the batch thread's connection, which the process that exports has; the child of a raw system call
                     # until its first span; and a child that shares the files
