@@ -70,6 +70,8 @@ def main():
             tap.check(("lock" in text or "hang" in text) and "planted.py " + kind in text and
                       ("PyThread_acquire_lock" in text or "sem_wait" in text or "futex" in text),
                       "named: the process, and where it hangs", text[:2000])
+        process, suite = run("deaf", planted("deaf"), "--reload", "none")
+        tap.check(process.returncode == 0, "a worker that does not hear the first SIGTERM is no hang", process.stdout[-3000:] + process.stderr[-1000:])
         process, suite = run("missing", ["/nonexistent/server"])
         tap.check(process.returncode == 2 and suite is not None and suite.get("errors") == "1",
                   "a command that is not there: exit status 2", f"{process.returncode} {process.stderr}")
