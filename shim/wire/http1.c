@@ -348,7 +348,8 @@ static bool is_framing(const struct http1 *p)
 /* The field is known: is its value asked for? */
 static void name_ends(struct http1 *p)
 {
-    if (p->field == HTTP1_FIELD_OTHER || p->field == HTTP1_CONNECTION || p->field == HTTP1_UPGRADE) {
+    if (p->field == HTTP1_FIELD_OTHER || p->field == HTTP1_CONNECTION || p->field == HTTP1_UPGRADE ||
+        (p->flags & IS_RESPONSE && !is_framing(p))) {
         if (p->field == HTTP1_UPGRADE)
             p->odd |= ODD_BEHIND;
         p->state = SKIP_LINE;
@@ -622,6 +623,11 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
                 p->odd |= ODD;
                 p->state = HEAD_DONE;
                 return HTTP1_HEAD_END;
+            }
+            /* Of a response only the framing counts, whose names begin with these. */
+            if (p->flags & IS_RESPONSE && lower(c) != 'c' && lower(c) != 't') {
+                p->state = SKIP_LINE;
+                break;
             }
             p->name_len = 0;
             p->state = NAME;

@@ -114,6 +114,15 @@ static bool plain_pair(const uint8_t *p, size_t len)
     return i == n - 1 && value[i] < 0x80;
 }
 
+/* How many bytes a Span's ids take where they come first, as encode.c writes them; 0 where they do not. */
+static size_t plain_ids(const uint8_t *p, size_t len)
+{
+    enum { TRACE_TAG = 0x0a, TRACE = 16, SPAN_TAG = 0x12, ID = 8, ALL = 2 + TRACE + 2 + ID };
+    bool there =
+        len >= ALL && p[0] == TRACE_TAG && p[1] == TRACE && p[2 + TRACE] == SPAN_TAG && p[3 + TRACE] == ID;
+    return there ? ALL : 0;
+}
+
 /* Passes over those of a Span's attributes that are plain pairs. */
 static const uint8_t *plain_attributes(const uint8_t *p, const uint8_t *end)
 {
@@ -127,10 +136,12 @@ static const uint8_t *plain_attributes(const uint8_t *p, const uint8_t *end)
 static long walk(enum message in, const uint8_t *p, size_t len, unsigned depth)
 {
     long spans = in == SPAN;
-    unsigned ids = 0;
+    const uint8_t *const end = p + len;
     if (depth > DEPTH_MAX)
         return -1;
-    for (const uint8_t *end = p + len; p < end;) {
+    size_t first = in == SPAN ? plain_ids(p, len) : 0;
+    unsigned ids = first ? 3 : 0; /* bits: of the trace, of the span */
+    for (p += first; p < end;) {
         struct proto_field f;
         if (!proto_next(&p, end, &f))
             return -1;
