@@ -155,7 +155,8 @@ class Run:
                     # what its own thread opens for a moment: /proc/PID/stat, its log, a resolver's socket
                     if ".parent fds" in rest or ".end fds" in rest:
                         rest = re.sub(r"\d=(stat|log),", "", rest)
-                    if ".parent fds" in rest and cell.circumstance == "dns":
+                    if cell.circumstance in ("dns", "dead"):
+                        # the resolver's, or that of the next attempt, before it is moved up
                         rest = re.sub(r"3=socket:,$", "", rest)
                 self.host[" ".join(words[:2])].append(rest)
             elif kind == "t":
