@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+import export
 import sdk
 import servers
 
@@ -102,6 +103,16 @@ def counted(options):
     return rows
 
 
+def of_export(options, sink):
+    rows, marks = [], {"none": "600 ns", "gzip": "2500 ns"}
+    found = export.figures(options.build, sink.endpoint, 1 if options.tiny else 9, options.bursts // 2, not options.tiny)
+    for (who, compression), values in found.items():
+        rows.append(row(f"a span exported by {who}, OTLP/HTTP protobuf, compression {compression}: CPU of all threads at batch 512",
+                        f"{statistics.median(values):.0f} ns", marks[compression] if who == "forkspan" else "",
+                        f"{min(values):.0f} to {max(values):.0f} in {len(values)} processes in turn"))
+    return rows
+
+
 def of_arena(options, sink):
     claim = several("arena", "claim", options.claims, options, sink)
     tick = several("arena", "tick", options.claims, options, sink, FORKSPAN_WORKERS="254")
@@ -179,7 +190,7 @@ def of_python_tails(options, sink):
                 f"{statistics.median(found['batch']):.0f} us; {len(ratio)} rounds of 2 s")]
 
 
-PARTS = {"spans": of_spans, "arena": of_arena, "calls": of_calls, "true": of_true, "servers": of_servers, "python": of_python, "python-tails": of_python_tails}
+PARTS = {"spans": of_spans, "export": of_export, "arena": of_arena, "calls": of_calls, "true": of_true, "servers": of_servers, "python": of_python, "python-tails": of_python_tails}
 
 
 def machine():
