@@ -209,7 +209,7 @@ void process_exit(void)
             oneshot_gone(&self.arena, me, ms_until(until));
         } else if (!self.no_thread) {
             if (!thread_running() && (self.slot || process_claim()))
-                thread_start(self.home, self.config, self.index);
+                process_start_thread();
             thread_flush(ms_until(until), true);
         }
         bool left = sweep_left_behind(&self.arena);

@@ -140,6 +140,7 @@ void process_forks(void)
 
 bool process_claim(void)
 {
+    const uint64_t now = generation_now();
     self.home = &self.arena;
     if (!arena_admits(&self.arena, self.config) && !arena_renew(&self.arena))
         return false;
@@ -166,12 +167,25 @@ bool process_claim(void)
     if (alias == MAP_FAILED)
         alias = s;
     self.index = (uint32_t)i;
+    atomic_store(&self.claimed_in, now);
     atomic_store(&woken_at, 0);
     self.ring = slot_ring(self.home, alias);
     self.slot = alias;
     for (int c = 0; c < COUNTERS; c++)
         atomic_fetch_add(&s->counters[c], atomic_exchange(&uncounted[c], 0));
-    return true;
+    if (generation_now() == now)
+        return true;
+    /* The child of a fork in a handler that interrupted this: the slot is its parent's. */
+    self.slot = NULL;
+    self.ring = NULL;
+    return false;
+}
+
+bool process_start_thread(void)
+{
+    const uint64_t of =
+        atomic_load(&self.claimed_in); /* first: the index of a later claim is refused with it */
+    return thread_start(self.home, self.config, self.index, of);
 }
 
 /* A child that no layer saw: what the others do at a fork is done at its first word. */
@@ -220,13 +234,13 @@ static bool set_up(bool serving, bool signal_safe_only)
     ok = ok && (self.slot || process_claim());
     if (ok) {
         self.served |= serving;
-        if (fresh && (!self.served || self.no_thread))
+        if (fresh && (!self.served || self.no_thread) && generation_now() == now)
             birth_tell(self.home, self.config, self.index);
         bool wants = self.served && !self.no_thread && !thread_running();
         if (wants && (signal_safe_only || in_signal_handler()))
             atomic_store(&thread_due, true);
         else if (wants)
-            atomic_store(&thread_due, !thread_start(self.home, self.config, self.index));
+            atomic_store(&thread_due, !process_start_thread());
         if (self.served || !serving)
             atomic_store(&ready, now);
     }
@@ -267,7 +281,8 @@ bool process_makes_spans(bool signal_safe_only)
             return true;
         /* A program that neither listens nor serves: its thread comes when a span has waited for the schedule
          * delay, or at a half-full ring. A short command never pays for one. */
-        uint32_t queued = ring_queued(self.ring);
+        struct ring *r = self.ring;
+        uint32_t queued = r ? ring_queued(r) : 0; /* none: in the child of a fork that interrupted this */
         if (queued == 0) {
             self.oldest_ns = 0;
             return true;
@@ -277,7 +292,7 @@ bool process_makes_spans(bool signal_safe_only)
             self.oldest_ns = t;
         if (queued >= self.config->max_queue / 2 ||
             t - self.oldest_ns >= (uint64_t)self.config->schedule_delay_ms * 1000000u)
-            thread_start(self.home, self.config, self.index);
+            process_start_thread();
         return true;
     }
     return set_up(false, signal_safe_only);
@@ -296,11 +311,13 @@ bool process_flush(uint32_t timeout_ms)
     enum { PAUSE_NS = 2000000 };
     static _Atomic uint32_t nothing; /* a word nobody wakes */
     struct ring *r = self.ring;
+    if (!r)
+        return true; /* nor has the child of a fork that interrupted this */
     const ring_at to = ring_head(r);
     const uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000u;
     const uint64_t failed = process_counted(COUNT_FAILED);
     if (!emptied(r, to) && !self.no_thread)
-        thread_start(self.home, self.config, self.index);
+        process_start_thread();
     while (!emptied(r, to)) {
         uint64_t now = clock_ns(CLOCK_MONOTONIC);
         if (now >= until)
