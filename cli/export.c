@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * export.c - forkspan export --once: sends what is left in an arena, then goes. libforkspan.so starts it by
- * itself where no process of a server is left to send.
+ * export.c - forkspan export: sends what is in an arena, as long as a process of its server lives, or
+ * (--once) what is left in it. libforkspan.so starts it by itself: the first with FORKSPAN_EXPORT=process,
+ * the second where no process of a server is left to send.
  */
 #include "batch/process.h"
 #include "cli.h"
@@ -16,10 +17,10 @@
 
 void export_help(FILE *to)
 {
-    fputs("usage: forkspan export --once [--linger] [--within MS] ID\n\n"
+    fputs("usage: forkspan export [--once [--linger] [--within MS]] ID\n\n"
           "Sends the finished spans that lie in the arena of a server and that no process of it\n"
-          "is left to send. ID is the arena's System V segment (ipcs -m). A traced server starts\n"
-          "this by itself; by hand, the environment must be the server's (OTEL_*).\n\n"
+          "sends, until the server has gone. ID is the arena's System V segment (ipcs -m). A traced\n"
+          "server starts this by itself; by hand, the environment must be the server's (OTEL_*).\n\n"
           "  --once        leave when all is sent\n"
           "  --linger      and a second later, while new ones keep coming\n"
           "  --within MS   leave after so many milliseconds at most\n"
@@ -48,7 +49,7 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
         {"help", no_argument, NULL, OPT_HELP},
         {NULL, 0, NULL, 0},
     };
-    bool once = false;
+    bool once = false, only_once = false;
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
         long n;
@@ -57,7 +58,7 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
             once = true;
             break;
         case OPT_LINGER:
-            options->linger = true;
+            options->linger = only_once = true;
             break;
         case OPT_WITHIN:
             if ((n = number(optarg)) < 0) {
@@ -65,6 +66,7 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
                 return false;
             }
             options->within_ms = n ? (uint32_t)n : 1;
+            only_once = true;
             break;
         case OPT_HELP:
         case 'h':
@@ -77,11 +79,12 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
         }
     }
     long id = optind + 1 == argc ? number(argv[optind]) : -1;
-    if (!once || id < 0) {
-        complain("usage: forkspan export --once [--linger] [--within MS] ID");
+    if ((only_once && !once) || id < 0) {
+        complain("usage: forkspan export [--once [--linger] [--within MS]] ID");
         return false;
     }
     options->id = (int)id;
+    options->stay = !once;
     return true;
 }
 

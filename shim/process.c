@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "process.h"
 #include "arena/requests.h"
+#include "arena/seat.h"
 #include "arena/slot.h"
 #include "arena/sweep.h"
 #include "batch/loader.h"
 #include "batch/oneshot.h"
+#include "batch/permanent.h"
 #include "batch/queue.h"
 #include "batch/thread.h"
 #include "clock.h"
@@ -74,6 +76,18 @@ uint64_t process_counted(enum counter c)
     return atomic_load_explicit(s ? &s->counters[c] : &uncounted[c], memory_order_relaxed);
 }
 
+enum { START_MS = 2000 }; /* once a tree; it takes 5 */
+
+/* The one that `forkspan run` has made. Where it is not there any more, or another user's, or of another
+ * version, this program is the first of a tree of its own. */
+static bool join_arena(void)
+{
+    const char *why = "none is named";
+    if (self.config->arena_id >= 0 && (why = arena_attach(&self.arena, self.config->arena_id)))
+        log_debug("arena %d: %s: making another one", self.config->arena_id, why);
+    return !why;
+}
+
 /* The arena exists after this, or tracing is off. Ordinary context. */
 static bool have_arena(void)
 {
@@ -83,11 +97,15 @@ static bool have_arena(void)
         return false;
     self.config = config_get();
     if (self.config->disabled || self.config->exporter.kind == EXPORTER_NONE ||
-        !program_wanted(self.config->only) || !arena_make(&self.arena, self.config)) {
+        !program_wanted(self.config->only) || !(join_arena() || arena_make(&self.arena, self.config))) {
         atomic_store(&self.off, true);
         return false;
     }
+    seat_take(&self.arena);
     oneshot_prepare(&self.arena, self.config);
+    self.by_process = self.config->export_process && permanent_start(&self.arena, START_MS);
+    if (self.config->export_process && !self.by_process)
+        log_warn("FORKSPAN_EXPORT=process is not possible here: each worker has a thread that sends");
     atomic_store(&self.generation, (uint32_t)generation_now());
     atomic_store(&made, true);
     return true;
@@ -107,7 +125,8 @@ void process_listens(void)
      */
     static const struct exporter_host host = {.log = loader_log};
     struct exporter *exporter;
-    loader_open(self.config, &host, &exporter);
+    if (!process_exports() && !loader_open(self.config, &host, &exporter))
+        self.by_process = permanent_start(&self.arena, 0);
 }
 
 void process_forks(void)
@@ -141,6 +160,7 @@ bool process_claim(void)
     size_t len = resource_encode(self.config, s->resource, RESOURCE_MAX);
     atomic_store(&s->resource_len, (uint32_t)len);
     atomic_store(&s->ticket, self.ticket);
+    seat_note(s);
     /* Producers write through a second mapping of the same memory: in a fork's child private zeroes are put
      * over it, while the arena itself stays. */
     void *alias = mremap(s, 0, self.arena.slot_size, MREMAP_MAYMOVE);
@@ -166,6 +186,8 @@ static void raw_child(void)
 
 enum { CLAIM_WAIT_MS = 1000, ADDRESS_BITS = 48 };
 
+static const uint64_t LOOK_EVERY_NS = 1000000000;
+
 /* One thread sets up; the others wait for it, or their first spans would be lost. Not in a handler, nor for
  * the thread that a handler of ours interrupted, nor for one that stayed in the parent. */
 static bool claim_turn(uint64_t now, bool signal_safe_only)
@@ -187,6 +209,17 @@ static bool claim_turn(uint64_t now, bool signal_safe_only)
     return true;
 }
 
+/* The tree's consumer is there, or has been asked for; false: to be asked for at a better place. */
+static bool have_permanent(bool signal_safe_only)
+{
+    if (!permanent_lost(&self.arena))
+        return true;
+    if (signal_safe_only)
+        return false;
+    permanent_start(&self.arena, 0); /* where this process may not, its parent will */
+    return true;
+}
+
 static bool set_up(bool serving, bool signal_safe_only)
 {
     uint64_t now = generation_now();
@@ -201,7 +234,9 @@ static bool set_up(bool serving, bool signal_safe_only)
     if (ok) {
         self.served |= serving;
         bool wants = self.served && !self.no_thread && !thread_running();
-        if (wants && signal_safe_only)
+        if (process_exports())
+            atomic_store(&thread_due, !have_permanent(signal_safe_only));
+        else if (wants && signal_safe_only)
             atomic_store(&thread_due, true);
         else if (wants)
             atomic_store(&thread_due, !thread_start(self.home, self.config, self.index));
@@ -241,7 +276,8 @@ bool process_makes_spans(bool signal_safe_only)
 {
     uint64_t now = atomic_load_explicit(&generation_page->generation, memory_order_relaxed);
     if (__builtin_expect(now != 0 && atomic_load_explicit(&ready, memory_order_acquire) == now, 1)) {
-        if (self.served || self.listens || thread_running() || self.no_thread || signal_safe_only)
+        if (self.served || self.listens || thread_running() || self.no_thread || signal_safe_only ||
+            process_exports())
             return true;
         /* A program that neither listens nor serves: its thread comes when a span has waited for the schedule
          * delay, or at a half-full ring. A short command never pays for one. */
@@ -277,6 +313,10 @@ bool process_flush(uint32_t timeout_ms)
     const ring_at to = ring_head(r);
     const uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000u;
     const uint64_t failed = process_counted(COUNT_FAILED);
+    if (!emptied(r, to) && process_exports()) {
+        permanent_flush(&self.arena, timeout_ms);
+        return emptied(r, to) && process_counted(COUNT_FAILED) == failed;
+    }
     if (!emptied(r, to) && !self.no_thread)
         thread_start(self.home, self.config, self.index);
     while (!emptied(r, to)) {
@@ -306,17 +346,33 @@ struct request_table *process_requests(void)
     return self.slot ? slot_requests(&self.arena, self.slot) : NULL;
 }
 
+/* It was killed: at its next accept or first read this process starts it again, once a second at most. */
+static void look_for_permanent(void)
+{
+    static _Atomic uint64_t looked_ns;
+    uint64_t now = clock_ns(CLOCK_MONOTONIC_COARSE), then = atomic_load(&looked_ns);
+    if (now - then >= LOOK_EVERY_NS && atomic_compare_exchange_strong(&looked_ns, &then, now))
+        atomic_store(&thread_due, true);
+}
+
 void process_committed(void)
 {
     struct ring *r = self.ring;
-    if (!r || ring_queued(r) < self.config->max_batch)
+    if (!r)
+        return;
+    if (process_exports() && permanent_lost(&self.arena))
+        look_for_permanent();
+    if (ring_queued(r) < self.config->max_batch)
         return;
     /* Once a batch: of several that commit at once none may meet the very number, and one of them is enough.
      */
     uint32_t head = at_number(ring_head(r)), told = atomic_load_explicit(&woken_at, memory_order_relaxed);
     if (((head - told) & RING_NUMBER_MASK) >= self.config->max_batch &&
-        atomic_compare_exchange_strong(&woken_at, &told, head))
+        atomic_compare_exchange_strong(&woken_at, &told, head)) {
         thread_wake();
+        if (process_exports())
+            permanent_wake(&self.arena);
+    }
 }
 
 void process_drain(void)
@@ -392,6 +448,9 @@ void process_postfork_child(bool no_thread)
     self.ticket = 0;
     self.no_thread = no_thread && !KNOB_OFF(no_thread);
     self.oldest_ns = 0;
+    if (self.arena.header)
+        seat_take(&self.arena);
+    oneshot_postfork_child();
     leave_postfork_child();
 }
 

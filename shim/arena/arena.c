@@ -2,6 +2,7 @@
 #include "arena/arena.h"
 #include "arena/bounds.h"
 #include "arena/requests.h"
+#include "arena/seat.h"
 #include "log.h"
 
 #include <errno.h>
@@ -69,6 +70,7 @@ static void describe(const struct arena *a)
     h->ring_units = a->shape.units;
     h->max_queued = a->max_queued;
     h->maker = geteuid();
+    h->semaphores = a->semaphores;
 }
 
 bool arena_make(struct arena *a, const struct config *config)
@@ -101,6 +103,7 @@ bool arena_make(struct arena *a, const struct config *config)
             return false;
         }
     }
+    a->semaphores = config->export_process && a->id >= 0 ? seat_make(a->slots) : -1;
     describe(a);
     ring_trust(&a->shape, a->max_queued);
     return true;
@@ -125,7 +128,7 @@ bool arena_renew(struct arena *a)
                    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (p == MAP_FAILED)
         return false;
-    a->id = -1;
+    a->id = a->semaphores = -1;
     madvise(p, a->size, MADV_DONTDUMP);
     describe(a);
     return true;
@@ -134,7 +137,7 @@ bool arena_renew(struct arena *a)
 bool arena_make_alone(struct arena *alone, const struct arena *like)
 {
     *alone = *like;
-    alone->id = -1;
+    alone->id = alone->semaphores = -1;
     alone->slots = 1 + CONSUMER_SLOTS;
     alone->size = alone->slots_off + alone->slots * alone->slot_size;
     void *p =
@@ -173,6 +176,7 @@ const char *arena_attach(struct arena *a, int id)
     if (!why) {
         *a = (struct arena){.header = p,
                             .id = id,
+                            .semaphores = h->semaphores,
                             .slots = h->slots,
                             .slot_size = h->slot_size,
                             .slots_off = h->slots_off,
@@ -184,10 +188,13 @@ const char *arena_attach(struct arena *a, int id)
         if (!shape_sound(a, about.shm_segsz))
             why = "its header is spoilt";
     }
-    if (why)
+    if (why) {
         shmdt(p);
-    else
+    } else {
+        madvise(p, a->size, MADV_NOHUGEPAGE);
+        madvise(p, a->size, MADV_DONTDUMP);
         ring_trust(&a->shape, a->max_queued);
+    }
     return why;
 }
 

@@ -16,6 +16,8 @@ struct arena {
     struct arena_header *header;
     int id;         /* of the System V segment; -1: anonymous, no other program can attach it */
     uint32_t slots; /* with those of consumers */
+    int semaphores; /* arena/seat.h; -1: none */
+    bool asks;      /* this process is one of its maker's that only sends: it may ask the kernel who lives */
     size_t slot_size, slots_off, size;
     uint32_t requests_off, ring_off, max_queued;
     struct ring_shape shape;

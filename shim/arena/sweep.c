@@ -54,9 +54,11 @@ enum sweep_others sweep_other_consumer(const struct arena *a, uint64_t me)
         if (word == me || !slot_live(s) || !atomic_load(&s->consuming) || atomic_load(&s->leaving) ||
             !consumer_alive(a, word))
             continue;
-        if (!atomic_load(&s->one_shot))
+        uint32_t kind = atomic_load(&s->one_shot);
+        if (kind == SLOT_HOST)
             return SWEEP_WORKER;
-        found = SWEEP_ONE_SHOT;
+        if (found != SWEEP_PERMANENT)
+            found = kind == SLOT_PERMANENT ? SWEEP_PERMANENT : SWEEP_ONE_SHOT;
     }
     return found;
 }
@@ -112,7 +114,7 @@ void sweep_finish(const struct arena *a)
         struct slot *s = arena_slot(a, i);
         if (!slot_live(s) || !atomic_load(&s->one_shot))
             continue;
-        atomic_store(&s->finish, 1);
+        atomic_fetch_add(&s->finish, 1);
         atomic_fetch_add(&s->wake, 1);
         futex_wake_all(&s->wake);
     }

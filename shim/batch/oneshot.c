@@ -27,7 +27,7 @@
 #define SYS_close_range 436
 #endif
 
-enum { STACK = 16384, MODES = 3, ARGUMENTS = 7 };
+enum { STACK = 16384, MODES = 4, ARGUMENTS = 7 };
 
 /* Where the command lies, seen from the preload: installed with and without a folder for the machine's kind,
  * in a build tree, beside it. FORKSPAN_COMMAND is where it is installed to. */
@@ -73,6 +73,7 @@ void oneshot_prepare(const struct arena *a, const struct config *config)
                [ONESHOT_LEAVE] = {command, "export", "--once", id_text},
                [ONESHOT_EXIT] = {command, "export", "--once", "--within", within_text, id_text},
                [ONESHOT_LINGER] = {command, "export", "--once", "--linger", id_text},
+               [ONESHOT_STAY] = {command, "export", id_text},
            },
            sizeof arguments);
     /* Our own variables and one more that the console looks at; no LD_PRELOAD: it is never traced. */
@@ -236,6 +237,23 @@ static pid_t spawn(const struct arena *a, enum oneshot_mode mode, int *error)
     return s.error ? 0 : s.pid;
 }
 
+void oneshot_postfork_child(void)
+{
+    atomic_store(&starting, 0);
+}
+
+/* The segment is its maker's: another id (a worker that dropped its rights) could not attach it. */
+static bool of_the_user(const struct arena *a)
+{
+    uid_t user = geteuid();
+    return user == 0 || user == a->header->maker;
+}
+
+bool oneshot_possible(const struct arena *a)
+{
+    return a->id >= 0 && environment && of_the_user(a);
+}
+
 bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeout_ms)
 {
     static const char lost[] = "spans that no process is left to send are lost";
@@ -245,10 +263,8 @@ bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeo
         log_warn("the command forkspan is not beside libforkspan.so: %s", lost);
         return false;
     }
-    /* The segment is its maker's: another id (a worker that dropped its rights) could not attach it. */
-    uid_t user = geteuid();
     uint32_t no = 0;
-    if ((user != 0 && user != a->header->maker) || !atomic_compare_exchange_strong(&starting, &no, 1))
+    if (!of_the_user(a) || !atomic_compare_exchange_strong(&starting, &no, 1))
         return false;
     uint32_t came = atomic_load(&a->header->came);
     int error;

@@ -9,13 +9,15 @@
 
 struct consume_options {
     int id;               /* of the arena's System V segment */
+    bool stay;            /* as long as any process of the tree lives: the tree's permanent consumer */
     bool linger;          /* stays as long as processes without a consumer go on making spans */
     uint32_t within_ms;   /* 0: each export is bounded by the configuration alone */
     const char *exporter; /* path of forkspan-exporter.so */
 };
 
-/* Attaches the arena, sends everything that no live consumer of another process will, and leaves. NULL, or
- * why it could not. */
+/* Attaches the arena, sends everything that no live consumer of another process will, and leaves (unless it
+ * stays). One that comes within ten seconds of the last stays, too: whose children live for one request each
+ * would start them all the time. NULL, or why it could not. */
 const char *consume(const struct consume_options *options);
 
 #endif

@@ -41,6 +41,8 @@ struct config {
     /* our own */
     unsigned instrument;
     bool respawn_eager;
+    bool export_process; /* FORKSPAN_EXPORT: by a process of its own instead of a thread in each worker */
+    int arena_id;        /* FORKSPAN_ARENA=shm:ID: of an arena that is there already; -1: none is named */
     uint32_t fork_wait_ms, exit_flush_ms, workers;
     const char *log_path;
     const char **only;                                        /* program names, or NULL */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers die in every way at random moments under load, with a real Collector, as TAP.
 
-matrix.py --collector OTELCOL --forkspan COMMAND --prefork PROGRAM [--kills N] [--only SERVER] [--seed N]
+matrix.py --collector OTELCOL --forkspan COMMAND --prefork PROGRAM [--kills N] [--only SERVER] [--export process] [--seed N]
 
 Every request that was answered in full is exactly one span; every request that was being served when its worker died
 is exactly one, with what killed it, and when; no id comes twice. A request whose connection broke and of which nobody
@@ -23,7 +23,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Collector, Gunicorn, Tap, attributes, clean_environment, sent_again, until, workspace  # noqa: E402
+from harness import (Collector, Gunicorn, Tap, attributes, clean_environment, consumers, sent_again, until,  # noqa: E402
+                     workspace)
 
 LOAD = 3
 # way: (path, signal sent by us while it hangs, what its span says)
@@ -64,7 +65,8 @@ class Program:
 
 
 def start(name, folder, options, endpoint):
-    env = {"OTEL_LOG_LEVEL": "debug", "FORKSPAN_LOG": os.path.join(folder, "forkspan.log"), "OTEL_BSP_SCHEDULE_DELAY": "1000", "FORKSPAN_EXIT_FLUSH": "10000"}
+    env = {"OTEL_LOG_LEVEL": "debug", "FORKSPAN_LOG": os.path.join(folder, "forkspan.log"), "OTEL_BSP_SCHEDULE_DELAY": "1000", "FORKSPAN_EXIT_FLUSH": "10000",
+           "FORKSPAN_EXPORT": options.export}
     if name.startswith("gunicorn"):
         arguments = ["-w", "4"] + (["-k", "gthread", "--threads", "3"] if name.endswith("gthread") else [])
         return Gunicorn(folder, ["--chdir", str(HERE), *arguments], options.forkspan, endpoint, "kill", env,
@@ -240,6 +242,7 @@ def run(tap, name, options):
             finally:
                 load.stop()
             server.stop()
+            until(lambda: not consumers(folder), "what sends for the server goes when that has gone")
             collector.stop()
             print(f"# {name}: {len(kills)} kills, {len(load.answered)} requests answered, {len(load.broken)} broken", flush=True)
             check(tap, name, load, fatal, collector.spans(), WAYS, text_of(os.path.join(folder, "forkspan.log")))
@@ -302,6 +305,7 @@ def main():
     parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--kills", type=int, default=1, help="a cell")
     parser.add_argument("--only", default="")
+    parser.add_argument("--export", choices=("thread", "process"), default="thread", help="FORKSPAN_EXPORT")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     options = parser.parse_args()
     tap = Tap()

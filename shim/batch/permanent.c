@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "batch/permanent.h"
+#include "batch/oneshot.h"
+#include "clock.h"
+#include "futex.h"
+
+#include <stddef.h>
+
+static const uint64_t START_EVERY_NS = 1000000000, LOOK_NS = 20000000;
+
+bool permanent_start(const struct arena *a, uint32_t timeout_ms)
+{
+    struct arena_header *h = a->header;
+    uint64_t now = clock_ns(CLOCK_MONOTONIC), then = atomic_load(&h->permanent_ns);
+    if (then == UINT64_MAX || !oneshot_possible(a))
+        return false;
+    if ((then != 0 && now - then < START_EVERY_NS) ||
+        !atomic_compare_exchange_strong(&h->permanent_ns, &then, now))
+        return true;
+    return oneshot_start(a, ONESHOT_STAY, timeout_ms);
+}
+
+/* Its slot, NULL: it is not there. */
+static struct slot *its_slot(const struct arena *a)
+{
+    uint64_t word = atomic_load(&a->header->permanent);
+    uint32_t i = (uint32_t)word - 1;
+    if (i >= a->slots || permanent_lost(a))
+        return NULL;
+    struct slot *s = arena_slot(a, i);
+    return atomic_load(&s->epoch) == (uint32_t)(word >> 32) ? s : NULL;
+}
+
+void permanent_wake(const struct arena *a)
+{
+    struct slot *s = its_slot(a);
+    if (!s)
+        return;
+    atomic_fetch_add(&s->wake, 1);
+    futex_wake_all(&s->wake);
+}
+
+bool permanent_flush(const struct arena *a, uint32_t timeout_ms)
+{
+    const uint64_t end = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000u;
+    struct slot *s = its_slot(a);
+    if (!s)
+        return false;
+    uint32_t ticket = atomic_fetch_add(&s->finish, 1) + 1;
+    permanent_wake(a);
+    for (;;) {
+        uint32_t done = atomic_load(&s->finished);
+        uint64_t now = clock_ns(CLOCK_MONOTONIC);
+        if ((int32_t)(done - ticket) >= 0)
+            return true;
+        if (now >= end || its_slot(a) != s) /* killed, it tells nobody: looked at now and then */
+            return false;
+        futex_wait(&s->finished, done, end - now < LOOK_NS ? end - now : LOOK_NS);
+    }
+}

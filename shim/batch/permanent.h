@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * permanent.h - the tree's permanent consumer (`forkspan export ID`, batch/process.h) as the processes of the
+ * host see it. All of it is async-signal-safe; errno kept.
+ */
+#ifndef FORKSPAN_BATCH_PERMANENT_H
+#define FORKSPAN_BATCH_PERMANENT_H
+
+#include "arena/arena.h"
+
+#include <linux/futex.h>
+#include <stdatomic.h>
+
+/* Starts it, unless somebody has within the last second, and waits until it has attached the arena, at most
+ * timeout_ms. False: it has not (see oneshot_start), or it would be in vain. Not in a vfork child. */
+bool permanent_start(const struct arena *a, uint32_t timeout_ms);
+/* It has been, and was killed. Two loads: also asked at every span. */
+static inline bool permanent_lost(const struct arena *a)
+{
+    uint32_t i = (uint32_t)atomic_load_explicit(&a->header->permanent, memory_order_relaxed) - 1;
+    return i < a->slots &&
+           atomic_load_explicit(&a->header->liveness[i], memory_order_relaxed) & FUTEX_OWNER_DIED;
+}
+/* Wakes it: a batch is full. */
+void permanent_wake(const struct arena *a);
+/* It sends all that is there now; waits until it has, at most timeout_ms. */
+bool permanent_flush(const struct arena *a, uint32_t timeout_ms);
+
+#endif
