@@ -181,7 +181,7 @@ bool process_waited(pid_t pid, int status)
         if (pid > 0 && !ours && news_reaped(&self.arena, pid, status))
             slot_wake_consumer(&self.arena);
         if (process_exports() && permanent_lost(&self.arena))
-            permanent_start(&self.arena, 0);
+            oneshot_start_permanent(&self.arena, 0);
         uint64_t now = clock_ns(CLOCK_MONOTONIC), then = atomic_load(&look_after_ns);
         bool many = false, orphaned = sweep_other_consumer(&self.arena, 0) == SWEEP_NOBODY &&
                                       sweep_orphaned(&self.arena, &many);
@@ -229,14 +229,14 @@ void process_exit(void)
         others = sweep_other_consumer(&self.arena, me);
     }
     if (others == SWEEP_PERMANENT && self.answers_for && sweep_unsent(&self.arena))
-        permanent_flush(&self.arena, ms_until(until));
+        permanent_flush(&self.arena, true, ms_until(until));
     if (others == SWEEP_NOBODY && sweep_unsent(&self.arena)) {
         bool by_process = (!thread_running() || !process_shares()) &&
                           oneshot_start(&self.arena, ONESHOT_EXIT, self.config->fork_wait_ms);
         if (by_process) {
             oneshot_gone(&self.arena, me, ms_until(until));
             if (sweep_other_consumer(&self.arena, me) == SWEEP_PERMANENT) /* so it stays */
-                permanent_flush(&self.arena, ms_until(until));
+                permanent_flush(&self.arena, true, ms_until(until));
         } else if (!self.no_thread) {
             if (!thread_running() && (self.slot || process_claim()))
                 thread_start(self.home, self.config, self.index);

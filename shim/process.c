@@ -79,11 +79,17 @@ uint64_t process_counted(enum counter c)
 enum { START_MS = 2000 }; /* once a tree; it takes 5 */
 
 /* The one that `forkspan run` has made. Where it is not there any more, or another user's, or of another
- * version, this program is the first of a tree of its own. */
+ * version, or its processes send to somewhere else, this program is the first of a tree of its own. */
 static bool join_arena(void)
 {
-    const char *why = "none is named";
-    if (self.config->arena_id >= 0 && (why = arena_attach(&self.arena, self.config->arena_id)))
+    if (self.config->arena_id < 0)
+        return false;
+    const char *why = arena_attach(&self.arena, self.config->arena_id);
+    if (!why && self.arena.header->destination != config_destination()) {
+        arena_detach(&self.arena);
+        why = "it is for another receiver";
+    }
+    if (why)
         log_debug("arena %d: %s: making another one", self.config->arena_id, why);
     return !why;
 }
@@ -103,7 +109,7 @@ static bool have_arena(void)
     }
     seat_take(&self.arena);
     oneshot_prepare(&self.arena, self.config);
-    self.by_process = self.config->export_process && permanent_start(&self.arena, START_MS);
+    self.by_process = self.config->export_process && oneshot_start_permanent(&self.arena, START_MS);
     if (self.config->export_process && !self.by_process)
         log_warn("FORKSPAN_EXPORT=process is not possible here: each worker has a thread that sends");
     atomic_store(&self.generation, (uint32_t)generation_now());
@@ -126,7 +132,7 @@ void process_listens(void)
     static const struct exporter_host host = {.log = loader_log};
     struct exporter *exporter;
     if (!process_exports() && !loader_open(self.config, &host, &exporter))
-        self.by_process = permanent_start(&self.arena, 0);
+        self.by_process = oneshot_start_permanent(&self.arena, 0);
 }
 
 void process_forks(void)
@@ -216,7 +222,7 @@ static bool have_permanent(bool signal_safe_only)
         return true;
     if (signal_safe_only)
         return false;
-    permanent_start(&self.arena, 0); /* where this process may not, its parent will */
+    oneshot_start_permanent(&self.arena, 0); /* where this process may not, its parent will */
     return true;
 }
 
@@ -314,7 +320,7 @@ bool process_flush(uint32_t timeout_ms)
     const uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000u;
     const uint64_t failed = process_counted(COUNT_FAILED);
     if (!emptied(r, to) && process_exports()) {
-        permanent_flush(&self.arena, timeout_ms);
+        permanent_flush(&self.arena, false, timeout_ms);
         return emptied(r, to) && process_counted(COUNT_FAILED) == failed;
     }
     if (!emptied(r, to) && !self.no_thread)

@@ -71,6 +71,7 @@ static void describe(const struct arena *a)
     h->max_queued = a->max_queued;
     h->maker = geteuid();
     h->semaphores = a->semaphores;
+    h->destination = config_destination();
 }
 
 bool arena_make(struct arena *a, const struct config *config)
@@ -196,6 +197,12 @@ const char *arena_attach(struct arena *a, int id)
         ring_trust(&a->shape, a->max_queued);
     }
     return why;
+}
+
+void arena_detach(struct arena *a)
+{
+    shmdt(a->header);
+    *a = (struct arena){.id = -1, .semaphores = -1};
 }
 
 unsigned arena_mappings(const struct arena *a)

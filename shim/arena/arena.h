@@ -36,9 +36,11 @@ bool arena_renew(struct arena *a);
 /* The same for one process alone, in private memory of the same shape: what is in it dies with the process.
  * False without memory. Handler-safe. */
 bool arena_make_alone(struct arena *alone, const struct arena *like);
-/* Attaches the arena of another process tree, for a consumer; NULL, or why not: of another version, another
- * user's, gone, or nonsense. Every size is checked against the segment's. */
+/* Attaches an arena that another process made, for a consumer or a program of its tree; NULL, or why not: of
+ * another version, another user's, gone, or nonsense. Every size is checked against the segment's. */
 const char *arena_attach(struct arena *a, int id);
+/* Undoes that, before anybody else knows of it. */
+void arena_detach(struct arena *a);
 /* How many mappings it has; 1: the caller's only, its tree is gone. 0: not known. A consumer's question,
  * never a worker's. */
 unsigned arena_mappings(const struct arena *a);

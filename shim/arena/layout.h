@@ -86,6 +86,7 @@ struct slot {
     _Atomic uint32_t one_shot;      /* it is a consumer and nothing else (batch/process.h): enum slot_kind */
     _Atomic uint32_t finish;        /* counts requests to a consumer of its own process to send all now; a
                                        one-shot one then leaves */
+    _Atomic uint32_t hasty;         /* who asked for it brings no news of the dead any more */
     _Atomic uint32_t finished; /* futex word: the last of them that the tree's permanent one has served */
     _Atomic uint32_t seat;     /* arena/seat.h: which, + 1; 0: none */
     _Atomic uint32_t seat_epoch;
@@ -128,6 +129,7 @@ struct arena_header {
     _Atomic uint64_t
         permanent_ns;             /* CLOCK_MONOTONIC: when it was last started; UINT64_MAX: it can not work */
     _Atomic uint64_t one_shot_ns; /* CLOCK_MONOTONIC: when a one-shot consumer last came */
+    uint64_t destination;         /* config_destination() of its maker */
     int32_t semaphores;           /* arena/seat.h: id of the set, -1: none */
     struct registered registered[REGISTERED_MAX];
     /* Liveness: the thread id of the slot's batch thread; FUTEX_OWNER_DIED set by the kernel when that thread

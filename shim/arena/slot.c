@@ -78,6 +78,7 @@ int slot_claim(const struct arena *a, bool consumer)
         atomic_store(&s->one_shot, consumer ? SLOT_ONE_SHOT : SLOT_HOST);
         atomic_store(&s->finish, 0);
         atomic_store(&s->finished, 0);
+        atomic_store(&s->hasty, 0);
         atomic_store(&s->seat, 0);
         atomic_store(&s->consumer, 0);
         atomic_store(&s->ticket, 0);

@@ -114,6 +114,7 @@ void sweep_finish(const struct arena *a)
         struct slot *s = arena_slot(a, i);
         if (!slot_live(s) || !atomic_load(&s->one_shot))
             continue;
+        atomic_store(&s->hasty, 1);
         atomic_fetch_add(&s->finish, 1);
         atomic_fetch_add(&s->wake, 1);
         futex_wake_all(&s->wake);

@@ -27,6 +27,8 @@
 #define SYS_close_range 436
 #endif
 
+static const uint64_t START_EVERY_NS = 1000000000;
+
 enum { STACK = 16384, MODES = 4, ARGUMENTS = 7 };
 
 /* Where the command lies, seen from the preload: installed with and without a folder for the machine's kind,
@@ -249,11 +251,6 @@ static bool of_the_user(const struct arena *a)
     return user == 0 || user == a->header->maker;
 }
 
-bool oneshot_possible(const struct arena *a)
-{
-    return a->id >= 0 && environment && of_the_user(a);
-}
-
 bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeout_ms)
 {
     static const char lost[] = "spans that no process is left to send are lost";
@@ -279,4 +276,16 @@ bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeo
         if (!pause_at(&a->header->came, came, end))
             return false;
     return true;
+}
+
+bool oneshot_start_permanent(const struct arena *a, uint32_t timeout_ms)
+{
+    struct arena_header *h = a->header;
+    uint64_t now = clock_ns(CLOCK_MONOTONIC), then = atomic_load(&h->permanent_ns);
+    if (then == UINT64_MAX || a->id < 0 || !environment || !of_the_user(a))
+        return false;
+    if ((then != 0 && now - then < START_EVERY_NS) ||
+        !atomic_compare_exchange_strong(&h->permanent_ns, &then, now))
+        return true;
+    return oneshot_start(a, ONESHOT_STAY, timeout_ms);
 }

@@ -23,13 +23,15 @@ enum oneshot_mode {
     ONESHOT_LINGER, /* stays as long as processes without a consumer go on making spans */
     ONESHOT_STAY,   /* stays as long as the tree: batch/permanent.h */
 };
-/* This process could start one: there is a command, and the arena is its user's. */
-bool oneshot_possible(const struct arena *a);
 /* Starts it, and waits until it (or another one) has attached the arena: from then on the arena lives without
  * this process. At most timeout_ms; 0: does not wait. False: it can not be started (no command, another
  * user's arena, no process: said once) or has not attached. Async-signal-safe; errno kept; not in a vfork
  * child. */
 bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeout_ms);
+/* Starts the one that stays, unless somebody has within the last second, and waits until it has attached the
+ * arena, at most timeout_ms. False: it has not (see oneshot_start), or it would be in vain. Not in a vfork
+ * child. */
+bool oneshot_start_permanent(const struct arena *a, uint32_t timeout_ms);
 /* Waits until no one-shot consumer is left in the arena, at most timeout_ms: it has left, or it stays as the
  * tree's permanent one. Async-signal-safe. */
 bool oneshot_gone(const struct arena *a, uint64_t me, uint32_t timeout_ms);

@@ -1,24 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "batch/permanent.h"
-#include "batch/oneshot.h"
 #include "clock.h"
 #include "futex.h"
 
 #include <stddef.h>
 
-static const uint64_t START_EVERY_NS = 1000000000, LOOK_NS = 20000000;
-
-bool permanent_start(const struct arena *a, uint32_t timeout_ms)
-{
-    struct arena_header *h = a->header;
-    uint64_t now = clock_ns(CLOCK_MONOTONIC), then = atomic_load(&h->permanent_ns);
-    if (then == UINT64_MAX || !oneshot_possible(a))
-        return false;
-    if ((then != 0 && now - then < START_EVERY_NS) ||
-        !atomic_compare_exchange_strong(&h->permanent_ns, &then, now))
-        return true;
-    return oneshot_start(a, ONESHOT_STAY, timeout_ms);
-}
+static const uint64_t LOOK_NS = 20000000;
 
 /* Its slot, NULL: it is not there. */
 static struct slot *its_slot(const struct arena *a)
@@ -40,12 +27,14 @@ void permanent_wake(const struct arena *a)
     futex_wake_all(&s->wake);
 }
 
-bool permanent_flush(const struct arena *a, uint32_t timeout_ms)
+bool permanent_flush(const struct arena *a, bool last, uint32_t timeout_ms)
 {
     const uint64_t end = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000u;
     struct slot *s = its_slot(a);
     if (!s)
         return false;
+    if (last)
+        atomic_store(&s->hasty, 1);
     uint32_t ticket = atomic_fetch_add(&s->finish, 1) + 1;
     permanent_wake(a);
     for (;;) {

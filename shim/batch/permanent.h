@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * permanent.h - the tree's permanent consumer (`forkspan export ID`, batch/process.h) as the processes of the
- * host see it. All of it is async-signal-safe; errno kept.
+ * permanent.h - the tree's permanent consumer (`forkspan export ID`, batch/process.h) as other processes
+ * see it; oneshot.h starts it. All of it is async-signal-safe; errno kept.
  */
 #ifndef FORKSPAN_BATCH_PERMANENT_H
 #define FORKSPAN_BATCH_PERMANENT_H
@@ -10,9 +10,6 @@
 #include <linux/futex.h>
 #include <stdatomic.h>
 
-/* Starts it, unless somebody has within the last second, and waits until it has attached the arena, at most
- * timeout_ms. False: it has not (see oneshot_start), or it would be in vain. Not in a vfork child. */
-bool permanent_start(const struct arena *a, uint32_t timeout_ms);
 /* It has been, and was killed. Two loads: also asked at every span. */
 static inline bool permanent_lost(const struct arena *a)
 {
@@ -22,7 +19,8 @@ static inline bool permanent_lost(const struct arena *a)
 }
 /* Wakes it: a batch is full. */
 void permanent_wake(const struct arena *a);
-/* It sends all that is there now; waits until it has, at most timeout_ms. */
-bool permanent_flush(const struct arena *a, uint32_t timeout_ms);
+/* It sends all that is there now; waits until it has, at most timeout_ms. `last`: it waits for no news of how
+ * processes died, as nobody is left to bring any. False: it is not there, or the time was too short. */
+bool permanent_flush(const struct arena *a, bool last, uint32_t timeout_ms);
 
 #endif

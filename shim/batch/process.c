@@ -88,7 +88,8 @@ static void work(struct consumer *c, struct slot *own, bool linger)
         uint32_t seen = atomic_load(&own->wake);
         uint64_t before = atomic_load(&own->counters[COUNT_SWEPT]);
         bool unsent = sweep_unsent(&arena);
-        c->impatient = deadline || arena_mappings(&arena) == 1; /* nobody is left to bring news */
+        c->impatient =
+            deadline || atomic_load(&own->hasty) || arena_mappings(&arena) == 1; /* nobody brings news */
         enum consumer_result result = consumer_run(c, deadline);
         if (result == CONSUMER_STOPPED)
             return;
@@ -173,6 +174,7 @@ static void stay(struct consumer *c, struct slot *own)
         uint64_t now = now_ns();
         bool flush = asked != atomic_load(&own->finished), tick = now >= next;
         c->full_only = !tick && !flush;
+        c->impatient = flush && atomic_exchange(&own->hasty, 0);
         c->stuck = tick ? stuck : NULL;
         enum consumer_result result = consumer_run(c, 0);
         if (result == CONSUMER_STOPPED)
@@ -211,13 +213,9 @@ static bool comes_again(void)
     return last != 0 && now - last < AGAIN_NS;
 }
 
-const char *consume(const struct consume_options *options)
+/* In `arena`, which is attached. */
+static const char *consume_here(const struct consume_options *options, const struct config *config)
 {
-    decide_signals();
-    const struct config *config = config_get_quietly();
-    const char *why = arena_attach(&arena, options->id);
-    if (why)
-        return why;
     arena.asks = true;
     if (options->within_ms)
         deadline = now_ns() + (uint64_t)options->within_ms * 1000000u;
@@ -231,7 +229,7 @@ const char *consume(const struct consume_options *options)
                          .stopping = time_is_up,
                          .me = consumer_word((uint32_t)slot, atomic_load(&own->epoch))};
     liveness_hold(&arena.header->liveness[slot]);
-    bool stays = (options->stay || comes_again()) && become_permanent(&c, own);
+    bool stays = (options->stay || (!options->sweep && comes_again())) && become_permanent(&c, own);
     atomic_store(&own->consuming, 1);
     announce(&arena.header->came);
 
@@ -255,4 +253,18 @@ const char *consume(const struct consume_options *options)
     slot_release(&arena, (uint32_t)slot);
     announce(&arena.header->left);
     return c.ops ? NULL : "the exporter can not be opened";
+}
+
+const char *consume(const struct consume_options *options)
+{
+    decide_signals();
+    const struct config *config = config_get_quietly();
+    const char *why = arena_attach(&arena, options->id);
+    return why ? why : consume_here(options, config);
+}
+
+const char *consume_rest(const struct arena *of, const struct consume_options *options)
+{
+    arena = *of;
+    return consume_here(options, config_get_quietly());
 }

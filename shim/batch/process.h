@@ -4,12 +4,15 @@
 #ifndef FORKSPAN_BATCH_PROCESS_H
 #define FORKSPAN_BATCH_PROCESS_H
 
+#include "arena/arena.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 struct consume_options {
     int id;               /* of the arena's System V segment */
     bool stay;            /* as long as any process of the tree lives: the tree's permanent consumer */
+    bool sweep;           /* the last one: it never stays */
     bool linger;          /* stays as long as processes without a consumer go on making spans */
     uint32_t within_ms;   /* 0: each export is bounded by the configuration alone */
     const char *exporter; /* path of forkspan-exporter.so */
@@ -19,5 +22,8 @@ struct consume_options {
  * stays). One that comes within ten seconds of the last stays, too: whose children live for one request each
  * would start them all the time. NULL, or why it could not. */
 const char *consume(const struct consume_options *options);
+/* The same once more in the process that has made the arena, when the tree's first process has ended. Signals
+ * stay as they are. */
+const char *consume_rest(const struct arena *a, const struct consume_options *options);
 
 #endif

@@ -63,6 +63,9 @@ const struct config *config_get(void);
 const struct config *config_get_quietly(void);
 /* As config_get(), but NULL before the first config_get(). */
 const struct config *config_parsed(void);
+/* A number for where this process sends to, as its environment says: programs share an arena where it is the
+ * same, for each of them may have to send what the others have left. */
+uint64_t config_destination(void);
 /* Tests: parses the given NAME=value list into a fresh struct; warnings go to `warn`. */
 const struct config *config_parse(char **env, void (*warn)(const char *line));
 
