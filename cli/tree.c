@@ -82,8 +82,9 @@ void tree_end(pid_t command, int status)
             log_warn("spans were left unsent: %s", why);
         free(exporter);
     }
+    if (sweep_other_consumer(&arena, 0) != SWEEP_NOBODY)
+        return;
     if (sweep_left_behind(&arena))
         log_warn("spans were left unsent: %u ms were not enough", config->exit_flush_ms);
-    if (sweep_other_consumer(&arena, 0) == SWEEP_NOBODY)
-        seat_remove(&arena);
+    seat_remove(&arena);
 }

@@ -169,6 +169,16 @@ void process_born(uint64_t ticket)
     self.ticket = ticket;
 }
 
+bool process_childless(void)
+{
+    if (!self.arena.header)
+        return false;
+    int keep = errno;
+    bool only_ours = concerned() && oneshot_only_child(&self.arena);
+    errno = keep;
+    return only_ours;
+}
+
 bool process_waited(pid_t pid, int status)
 {
     if (!self.arena.header || (pid == 0 && !atomic_load_explicit(&look_due, memory_order_relaxed) &&
@@ -242,7 +252,9 @@ void process_exit(void)
                 thread_start(self.home, self.config, self.index);
             thread_flush(ms_until(until), true);
         }
-        if (sweep_left_behind(&self.arena))
+        /* With time left, what lies there is of processes that have just left it to the next one. */
+        if (ms_until(until) == 0 && sweep_other_consumer(&self.arena, me) == SWEEP_NOBODY &&
+            sweep_left_behind(&self.arena))
             log_warn("spans were left unsent: %u ms were not enough", self.config->exit_flush_ms);
     }
     if (self.slot && !process_shares())

@@ -10,11 +10,13 @@
 #include "log.h"
 #include "next.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -194,6 +196,69 @@ bool oneshot_is_ours(const struct arena *a, pid_t pid)
             return true;
     }
     return false;
+}
+
+static bool registered_here(const struct arena *a, uint32_t pid, uint64_t here)
+{
+    struct registered *r = a->header->registered;
+    for (unsigned i = 0; i < REGISTERED_MAX; i++)
+        if (atomic_load(&r[i].pid_namespace) == here && (pid == 0 || atomic_load(&r[i].pid) == pid))
+            return true;
+    return false;
+}
+
+/* Of one thread: adds up its children, of ours and of others. False: the file is not there. */
+static bool children_of(const struct arena *a, const char *tid, uint64_t here, unsigned count[2])
+{
+    char path[64] = "/proc/self/task/", text[128];
+    size_t n = strnlen(tid, DECIMAL_MAX);
+    memcpy(path + 16, tid, n);
+    memcpy(path + 16 + n, "/children", 10);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    uint32_t pid = 0;
+    ssize_t got;
+    while ((got = __read(fd, text, sizeof text)) > 0)
+        for (ssize_t i = 0; i < got; i++) {
+            if (text[i] >= '0' && text[i] <= '9') {
+                pid = pid * 10 + (uint32_t)(text[i] - '0');
+            } else if (pid != 0) {
+                count[registered_here(a, pid, here)]++;
+                pid = 0;
+            }
+        }
+    __close(fd);
+    return true;
+}
+
+bool oneshot_only_child(const struct arena *a)
+{
+    struct registered *r = a->header->registered;
+    bool any = false;
+    for (unsigned i = 0; i < REGISTERED_MAX; i++)
+        any |= atomic_load_explicit(&r[i].pid_namespace, memory_order_relaxed) != 0;
+    uint64_t here = any && reaper() ? own_pid_namespace() : 0;
+    if (here == 0 || !registered_here(a, 0, here))
+        return false;
+    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    unsigned count[2] = {0, 0}; /* others', ours */
+    bool known = true;
+    char entries[256];
+    long got;
+    while ((got = syscall(SYS_getdents64, fd, entries, sizeof entries)) > 0)
+        for (long at = 0; at < got;) {
+            const char *name = entries + at + offsetof(struct dirent64, d_name);
+            uint16_t length;
+            memcpy(&length, entries + at + offsetof(struct dirent64, d_reclen), sizeof length);
+            if (*name != '.')
+                known &= children_of(a, name, here, count);
+            at += length;
+        }
+    __close(fd);
+    return known && got == 0 && count[0] == 0 && count[1] != 0;
 }
 
 /* Waits while *word is `seen`; false when the time is up. Looks up every 20 ms: a killed one tells nobody. */

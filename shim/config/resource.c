@@ -105,6 +105,22 @@ static void owner(struct wire *w, const struct config *config)
     __close(fd);
 }
 
+/* As gmtime_r and strftime would: but those take the lock of the time zone, which in the child of a raw fork
+ * may have been held by a thread that is not here. `ms` since 1970. */
+static void utc_text(char text[32], long long ms)
+{
+    unsigned seconds = (unsigned)(ms / 1000 % 86400), days = (unsigned)(ms / 86400000) + 719468;
+    /* years from March, in eras of 400 */
+    unsigned era = days / 146097, of_era = days % 146097;
+    unsigned year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    unsigned of_year = of_era - (365 * year + year / 4 - year / 100), month = (5 * of_year + 2) / 153;
+    unsigned day = of_year - (153 * month + 2) / 5 + 1;
+    month = month < 10 ? month + 3 : month - 9;
+    year += era * 400 + (month <= 2);
+    snprintf(text, 32, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", year % 10000, month, day, seconds / 3600 % 24,
+             seconds / 60 % 60, seconds % 60, (unsigned)(ms % 1000));
+}
+
 static void process(struct wire *w, const struct config *config, const char *path, const char *executable)
 {
     put_text(w, config, "process.executable.name", executable);
@@ -129,11 +145,8 @@ static void process(struct wire *w, const struct config *config, const char *pat
         clock_gettime(CLOCK_BOOTTIME, &up);
         long long ms = ((long long)now.tv_sec - up.tv_sec) * 1000 + (now.tv_nsec - up.tv_nsec) / 1000000 +
                        (long long)(ticks * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
-        time_t seconds = (time_t)(ms / 1000);
-        struct tm tm;
-        if (gmtime_r(&seconds, &tm)) {
-            size_t n = strftime(text, 40, "%Y-%m-%dT%H:%M:%S", &tm);
-            snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
+        if (ms >= 0) {
+            utc_text(text, ms);
             put_text(w, config, "process.creation.time", text);
         }
     }

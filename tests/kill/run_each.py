@@ -39,8 +39,15 @@ class Each:
         connection.getresponse().read()
         connection.close()
 
-    def threads(self):
-        return len(os.listdir(f"/proc/{self.pid}/task"))
+    def threads(self, wanted):
+        """How many it has; one that was joined may be there for a moment."""
+        def count():
+            return len(os.listdir(f"/proc/{self.pid}/task"))
+        try:
+            until(lambda: count() == wanted, "the threads are its own", 5)
+        except TimeoutError:
+            pass
+        return count()
 
     def stop(self):
         """How many processes hung, and what was said."""
@@ -76,7 +83,7 @@ def run(options, cell, collector, mark):
     try:
         for i in range(options.requests):
             server.get(f"/{'-'.join(map(str, cell))}/{i}")
-        threads = server.threads()
+        threads = server.threads(1 + cell[2])
         hung, said = server.stop()
         return threads, hung, said
     finally:
