@@ -38,8 +38,8 @@ bool oneshot_gone(const struct arena *a, uint64_t me, uint32_t timeout_ms);
 /* A process that a wait of the host has just reaped is one of these: to be passed over. Asked of every pid
  * reaped: cheap for all others. Async-signal-safe. */
 bool oneshot_is_ours(const struct arena *a, pid_t pid);
-/* This process has children, and all of them are consumers of ours, alive or not. Without any of ours it costs
- * a few loads. Async-signal-safe. */
+/* This process has children, and all of them are consumers of ours, alive or not. Without any of ours it
+ * costs a few loads. Async-signal-safe. */
 bool oneshot_only_child(const struct arena *a);
 /* Child: another thread of the parent may have been starting one. */
 void oneshot_postfork_child(void);
