@@ -4,7 +4,9 @@
 #ifndef FORKSPAN_CLI_CLI_H
 #define FORKSPAN_CLI_CLI_H
 
+#include <stdbool.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 /* Exit statuses of forkspan itself, as env(1), nohup(1) and the shells use them. */
 enum { EXIT_REFUSED = 2, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
@@ -32,6 +34,14 @@ void status_help(FILE *to);
 /* explain.c */
 int explain_main(int argc, char **argv);
 void explain_help(FILE *to);
+/* tree.c */
+
+/* tree_make makes the arena of the command's tree, if there is to be one, and names it in the environment.
+ * The environment is complete but for that. */
+void tree_make(void);
+/* tree_end sends what the tree has left when |command| has ended with wait status |status|: at most
+ * FORKSPAN_EXIT_FLUSH. */
+void tree_end(pid_t command, int status);
 
 /* find.c */
 

@@ -156,6 +156,12 @@ static void shed_preload(char **argv)
     free(without);
 }
 
+static int start_tree(const char *path, char **command)
+{
+    tree_make();
+    return parent_command(path, command);
+}
+
 int run_main(int argc, char **argv)
 {
     shed_preload(argv - 1); /* main() gave the words from "run" on */
@@ -180,7 +186,7 @@ int run_main(int argc, char **argv)
     if (!status)
         status = !set_environment(&options, library) ? EXIT_FAILURE
                  : options.exec                      ? become_command(path, command)
-                                                     : parent_command(path, command);
+                                                     : start_tree(path, command);
     free(library);
     free(path);
     return status;

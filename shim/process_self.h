@@ -22,6 +22,7 @@ struct process_self {
     _Atomic bool answers_for;    /* it listens itself, or has forked: others' spans may be left to it */
     _Atomic uint64_t oldest_ns;  /* when the first span not known to be exported was queued (C API without
                                     serving) */
+    _Atomic bool by_process;     /* the tree has a permanent consumer */
     _Atomic bool off;            /* disabled, or no memory */
     _Atomic uint32_t generation; /* the one in which this was written; 0: never */
 };
@@ -30,6 +31,13 @@ extern struct process_self self;
 static inline bool process_shares(void)
 {
     return self.slot && self.home == &self.arena;
+}
+
+/* What this process queues is sent by the tree's permanent consumer: it starts no thread. Not where its
+ * memory is its own: no other process attaches that. */
+static inline bool process_exports(void)
+{
+    return self.by_process && arena_segment(&self.arena) >= 0 && self.home != &self.alone;
 }
 
 /* Claims the slot of this process, a private one where there is no other. System calls only: also in a signal

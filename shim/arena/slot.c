@@ -2,6 +2,7 @@
 #include "arena/slot.h"
 #include "arena/news.h"
 #include "arena/requests.h"
+#include "arena/seat.h"
 #include "decimal.h"
 #include "futex.h"
 #include "next.h"
@@ -76,8 +77,11 @@ int slot_claim(const struct arena *a, bool consumer)
         atomic_fetch_add(&s->epoch, 1);
         atomic_store(&s->leaving, 0);
         atomic_store(&s->consuming, 0);
-        atomic_store(&s->one_shot, consumer);
+        atomic_store(&s->one_shot, consumer ? SLOT_ONE_SHOT : SLOT_HOST);
         atomic_store(&s->finish, 0);
+        atomic_store(&s->finished, 0);
+        atomic_store(&s->hasty, 0);
+        atomic_store(&s->seat, 0);
         atomic_store(&s->consumer, 0);
         atomic_store(&s->ticket, 0);
         atomic_store(&s->news, 0);
@@ -129,8 +133,11 @@ bool slot_owner_dead(const struct arena *a, uint32_t i)
     uint32_t word = atomic_load(&a->header->liveness[i]);
     if (word & FUTEX_OWNER_DIED)
         return true;
-    if (word & FUTEX_TID_MASK)
+    if (word & FUTEX_TID_MASK && !(word & FUTEX_WAITERS))
         return false;
+    enum seat seat = seat_ask(a, s);
+    if (seat != SEAT_UNKNOWN)
+        return seat == SEAT_LEFT;
     /* No thread yet, or a kernel without robust lists: its parent has reaped it, or its pid tells, if it is
      * one of our pid namespace. */
     uint32_t news = atomic_load(&s->news);

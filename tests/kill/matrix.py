@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers die in every way at random moments under load, with a real Collector, as TAP.
 
-matrix.py --collector OTELCOL --forkspan COMMAND --build DIRECTORY [--kills N] [--only SERVER] [--seed N] [--self-test]
+matrix.py --collector OTELCOL --forkspan COMMAND --build DIRECTORY [--kills N] [--only SERVER] [--export process] [--seed N]
+          [--self-test]
 
 Every request that was answered in full is exactly one span; every request that was being served when its worker died
 is exactly one, with what killed it, and when; what comes twice is in a counted re-send. A request whose connection
@@ -25,7 +26,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 from cgroup import NoCgroup, memory_cgroup  # noqa: E402
-from harness import Collector, Tap, attributes, sent_again, until, workspace  # noqa: E402
+from harness import Collector, Tap, attributes, consumers, sent_again, until, workspace  # noqa: E402
 from targets import TARGETS  # noqa: E402
 
 LOAD = 3
@@ -209,7 +210,7 @@ def run(tap, target, options, group):
         said.touch()
         said.chmod(0o666)
         env = {"OTEL_LOG_LEVEL": "debug", "FORKSPAN_LOG": str(said), "OTEL_BSP_SCHEDULE_DELAY": "1000",
-               "FORKSPAN_EXIT_FLUSH": "10000"}
+               "FORKSPAN_EXIT_FLUSH": "10000", "FORKSPAN_EXPORT": options.export}
         collector = Collector(options.collector, folder)
         server = None
         try:
@@ -226,6 +227,7 @@ def run(tap, target, options, group):
                   f"requests in {time.monotonic() - began:.1f} s", flush=True)
             took = server.stop()
             tap.check(took is not None, f"{name}: stops", server.tail())
+            until(lambda: not consumers(folder), "what sends for the server goes when that has gone")
             collector.stop()
             check(tap, name, load, fatal, collector.spans(), text_of(said), target.own)
         except Exception as error:
@@ -291,6 +293,7 @@ def main():
     parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--kills", type=int, default=1, help="a cell")
     parser.add_argument("--only", default="")
+    parser.add_argument("--export", choices=("thread", "process"), default="thread", help="FORKSPAN_EXPORT")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     options = parser.parse_args()
     tap = Tap()

@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, clean_environment, until  # noqa: E402
+from harness import Tap, clean_environment, consumers, until  # noqa: E402
 
 witness, preload, command, exporter = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -41,19 +42,6 @@ def environment(library=preload, **more):
     return dict(env, LD_PRELOAD=library) if library else env
 
 
-def consumers():
-    """pid of each consumer that runs (the dead that nobody has reaped yet have no command line)."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--once" in words and b"oneshot" in environment_of(pid):
-            found.append(int(pid))
-    return found
-
-
 def environment_of(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/environ").read_bytes()
@@ -62,7 +50,7 @@ def environment_of(pid):
 
 
 def no_consumer():
-    until(lambda: not consumers(), "every consumer goes by itself")
+    until(lambda: not consumers(folder), "every consumer goes by itself")
 
 
 def names(keep=False):
@@ -129,8 +117,8 @@ def visible():
         names()
         traced = run("children", 14, wrap=("unshare", "-pf", "--mount-proc", "--kill-child"))
 
-        def told(text):  # orphans come to process 1, and with them their SIGCHLD: the one thing to be seen
-            return [line.split(" sigchld")[0] for line in text.splitlines()]
+        def told(text):  # orphans come to process 1: /proc lists them, and their SIGCHLD comes; that is all
+            return [re.sub(r"children '[\d ]*'", "", line.split(" sigchld")[0]) for line in text.splitlines()]
         tap.check(told(plain.stdout) == told(traced.stdout) and plain.stdout, "as process 1: no wait sees the consumer",
                   f"without\n{plain.stdout}\nwith\n{traced.stdout}")
         found, wanted = names(), [f"child-{i}" for i in range(14)]
@@ -260,7 +248,7 @@ def holds_nothing():
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", "/x")
     connection.getresponse().read()
-    pid = until(consumers, "a consumer")[0]
+    pid = until(lambda: consumers(folder), "a consumer")[0]
     accepted, _ = silent.accept()
 
     def opened():

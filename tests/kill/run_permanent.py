@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FORKSPAN_EXPORT=process, and forkspan run as the last sweeper, as TAP: run_permanent.py WITNESS PREFORK PRELOAD COMMAND
+
+The host does not notice the process that sends for it; nothing finished is lost when the whole tree is killed at once,
+nor when that process is. The controls are the same runs with FORKSPAN_EXPORT=thread: there spans must be lost.
+"""
+import collections
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "servers"))
+from harness import Tap, attributes, children, clean_environment, consumers, until  # noqa: E402
+
+witness, prefork, preload, command = map(os.path.abspath, sys.argv[1:5])
+tap = Tap()
+folder = tempfile.mkdtemp(prefix="permanent-")
+lines = os.path.join(folder, "lines")
+
+
+def environment(export="process", library=preload, **more):
+    env = clean_environment(**{"OTEL_SERVICE_NAME": "permanent", "OTEL_TRACES_EXPORTER": "otlp/stdout", "FORKSPAN_FILE": lines,
+                               "OTEL_BSP_SCHEDULE_DELAY": "60000", "FORKSPAN_EXPORT": export, "OTEL_LOG_LEVEL": "debug", **more})
+    return dict(env, LD_PRELOAD=library) if library else env
+
+
+def gone():
+    until(lambda: not consumers(folder), "what sends for a tree goes when that has gone")
+
+
+def names():
+    """url.path or name -> how many spans; takes them."""
+    found = collections.Counter()
+    if os.path.exists(lines):
+        for line in open(lines, encoding="utf-8"):
+            for rs in json.loads(line)["resourceSpans"]:
+                for ss in rs["scopeSpans"]:
+                    for span in ss["spans"]:
+                        found[attributes(span).get("url.path", span["name"])] += 1
+        os.unlink(lines)
+    return found
+
+
+def wrong(found, wanted):
+    return {name: found[name] for name in set(found) | set(wanted) if found[name] != wanted.count(name)}
+
+
+def invisible():
+    def run(arguments, library=preload):
+        done = subprocess.run(arguments, env=environment(library=library), stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=120)
+        gone()
+        return done
+
+    script = """trap 'n=$((n+1))' CHLD; set -m; "$0" children 7 & wait %1; echo status $?; jobs | wc -l
+                (exit 5); echo $?; wait; echo $n"""
+    for what, arguments, wanted in (
+            ("children that leave in five ways, waited for in seven", [witness, "children", "35"], [f"child-{i}" for i in range(35)]),
+            ("an exec in the same pid", [witness, "exec", "20"], [f"before-{i}" for i in range(20)] + ["after-0"]),
+            ("an exec that fails", [witness, "noexec", "10"], [f"still-{i}" for i in range(10)]),
+            ("a script with jobs", ["bash", "-c", script, witness], [f"child-{i}" for i in range(7)])):
+        plain = run(arguments, None)
+        names()
+        traced = run(arguments)
+        found = names()
+        tap.check((plain.returncode, plain.stdout) == (traced.returncode, traced.stdout) and plain.stdout,
+                  f"{what}: what the program sees is what it sees without forkspan",
+                  f"without: {plain.returncode}\n{plain.stdout}\nwith: {traced.returncode}\n{traced.stdout}\n{traced.stderr}")
+        tap.check(not wrong(found, wanted), f"{what}: every span once", f"{wrong(found, wanted)} {traced.stderr}")
+
+
+class Server:
+    def __init__(self, wrap=(), export="process", library=preload, **more):
+        self.said = open(os.path.join(folder, "said"), "w+")
+        self.process = subprocess.Popen([*wrap, prefork, "4"], env=environment(export, library, **more), stdout=subprocess.PIPE,
+                                        stderr=self.said, text=True, start_new_session=True)
+        self.port, self.pid = map(int, self.process.stdout.readline().split())
+        self.answered, self.stopping, self.threads = [], False, []
+
+    def get(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    def load(self):
+        def one(which):
+            n = 0
+            while not self.stopping:
+                path = f"/ok/{which}-{n}"
+                n += 1
+                if self.get(path) is not None:
+                    self.answered.append(path)
+                time.sleep(0.002)  # a load that does not fill the rings: they would drop spans
+
+        self.threads = [threading.Thread(target=one, args=(i,)) for i in range(3)]
+        for thread in self.threads:
+            thread.start()
+        self.more(200)
+
+    def more(self, n):
+        wanted = len(self.answered) + n
+        until(lambda: len(self.answered) >= wanted, "requests are answered")
+
+    def kill(self, pids):
+        """All of them at once: stopped first, so that none of them sees another one's end."""
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                os.kill(pid, number)
+        self.end()
+
+    def end(self):
+        self.process.wait(30)
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+        self.process.stdout.close()
+
+    def log(self):
+        self.said.seek(0)
+        return self.said.read()
+
+
+def lost(server, found):
+    return [path for path in server.answered if not found[path]]
+
+
+def whole_tree_killed():
+    for what, wrap, library, export, all_there in (
+            ("FORKSPAN_EXPORT=process", (), preload, "process", True),
+            ("control: a thread in each worker", (), preload, "thread", False),
+            ("forkspan run", (command, "run", "--"), None, "thread", True),
+            ("forkspan run, FORKSPAN_EXPORT=process", (command, "run", "--"), None, "process", True)):
+        server = Server(wrap, export, library)
+        server.load()
+        server.kill([server.pid, *children(server.pid)])
+        gone()
+        found = names()
+        missing, twice = lost(server, found), [path for path in found if found[path] > 1]
+        tap.check(not missing if all_there else missing, f"{what}: the tree is killed at once: "
+                  f"{'nothing' if all_there else 'something'} finished is lost", f"{len(missing)} of {len(server.answered)}\n{server.log()}")
+        tap.check(not twice, f"{what}: nothing comes twice", twice[:20])
+        if wrap:
+            tap.check(server.process.returncode == -signal.SIGKILL, f"{what}: forkspan ends as its command",
+                      server.process.returncode)
+
+
+def consumer_killed():
+    names()
+    server = Server(OTEL_BSP_SCHEDULE_DELAY="100")
+    threads = {len(os.listdir(f"/proc/{pid}/task")) for pid in (server.pid, *children(server.pid))}
+    server.load()
+    seen = []
+    for _ in range(3):
+        pid = until(lambda: [pid for pid in consumers(folder) if pid not in seen], "a consumer runs")[0]
+        seen.append(pid)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            os.kill(pid, number)
+        server.more(50)
+        os.kill(pid, signal.SIGKILL)
+        server.more(50)
+    last = until(lambda: [pid for pid in consumers(folder) if pid not in seen], "a consumer runs again")
+    tap.check(len(last) == 1, "killed three times, the process that sends is there again, one of it", last)
+    maps = "".join(pathlib.Path(f"/proc/{pid}/maps").read_text() for pid in (server.pid, *children(server.pid)))
+    threads |= {len(os.listdir(f"/proc/{pid}/task")) for pid in (server.pid, *children(server.pid))}
+    tap.check(threads == {1} and "forkspan-exporter" not in maps, "no thread and no exporter in the host", threads)
+    os.kill(server.pid, signal.SIGTERM)
+    server.end()
+    gone()
+    found, again = names(), server.log().count("are sent again: process")
+    tap.check(server.process.returncode == 0 and not lost(server, found), "nothing is lost, exit status 0",
+              f"{server.process.returncode} {lost(server, found)[:20]}\n{server.log()}")
+    tap.check(again or all(n == 1 for n in found.values()), "what comes twice is in a batch that is said to be sent again",
+              [path for path in found if found[path] > 1][:20])
+
+
+def first_process():
+    """A server that waits until it has no child, where orphans come to it."""
+    wrap = ("unshare", "-pf", "--mount-proc", "--kill-child")
+    if os.geteuid() != 0 or subprocess.run([*wrap, "true"], capture_output=True).returncode != 0:
+        tap.skip("as process 1", "needs root and PID namespaces")
+        return
+    names()
+    server = Server((*wrap, "env", f"LD_PRELOAD={preload}"), library=None)
+    server.load()
+    os.kill(children(server.process.pid)[0], signal.SIGTERM)
+    try:
+        server.end()
+    except subprocess.TimeoutExpired:
+        os.killpg(server.process.pid, signal.SIGKILL)
+        server.end()
+    found = names()
+    tap.check(server.process.returncode == 0, "as process 1: it ends, for it has no child left", server.process.returncode)
+    tap.check(not lost(server, found), "as process 1: its exit waits until all is sent", lost(server, found)[:20])
+
+
+try:
+    invisible()
+    whole_tree_killed()
+    consumer_killed()
+    first_process()
+finally:
+    shutil.rmtree(folder)
+tap.end()
