@@ -162,7 +162,7 @@ static void look_at_slot(struct look_process *to, const struct looking *l, uint3
             to->emptied_by = (int32_t)arena_slot_pid(a, (uint32_t)consumer - 1);
     }
     to->state = slot_owner_dead(a, i) ? LOOK_DEAD : atomic_load(&s->leaving) ? LOOK_LEAVING : LOOK_ALIVE;
-    uint32_t news = atomic_load(&s->news);
+    uint32_t news = news_of(s);
     if (news & NEWS_SET)
         news_type(news, to->end);
     for (int c = 0; c < COUNTERS; c++)

@@ -23,16 +23,16 @@ struct clock_anchor {
 };
 extern struct clock_anchor clock_anchor;
 
+/* Compares the clocks and keeps what it finds. */
+void clock_anchor_renew(uint64_t monotonic);
+
 /* The Unix time of a moment just read from CLOCK_MONOTONIC. Any thread, any handler: two that renew the
  * anchor at once store nearly the same numbers. */
 static inline uint64_t clock_unix_ns(uint64_t monotonic)
 {
     if (__builtin_expect(
-            monotonic - atomic_load_explicit(&clock_anchor.at, memory_order_relaxed) > 100000000u, 0)) {
-        atomic_store_explicit(&clock_anchor.offset, clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC),
-                              memory_order_relaxed);
-        atomic_store_explicit(&clock_anchor.at, monotonic, memory_order_relaxed);
-    }
+            monotonic - atomic_load_explicit(&clock_anchor.at, memory_order_relaxed) > 100000000u, 0))
+        clock_anchor_renew(monotonic);
     return monotonic + atomic_load_explicit(&clock_anchor.offset, memory_order_relaxed);
 }
 

@@ -74,8 +74,10 @@ static void guard(struct process_exec *call)
 static void tell_exec(uint32_t from, uint32_t to)
 {
     struct slot *s = arena_slot(&self.arena, self.index);
+    uint32_t epoch = atomic_load(&s->epoch);
+    uint64_t then = news_word(epoch, from);
     atomic_store(&s->news_ns, clock_ns(CLOCK_MONOTONIC));
-    atomic_compare_exchange_strong(&s->news, &from, to);
+    atomic_compare_exchange_strong(&s->news, &then, news_word(epoch, to));
 }
 
 static bool serving(void)

@@ -14,7 +14,7 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 9u
+#define ARENA_LAYOUT 10u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
@@ -91,7 +91,7 @@ struct slot {
     _Atomic uint64_t pid_namespace;
     _Atomic uint64_t ticket;        /* arena/news.h; 0: born where no wrapper was */
     _Atomic uint64_t news_ns;       /* CLOCK_MONOTONIC; written before news */
-    _Atomic uint32_t news;          /* how it ended, 0: not known */
+    _Atomic uint64_t news;          /* how it ended, and which claim it was of (news_of) */
     _Atomic uint64_t dead_since_ns; /* when a consumer first found it dead */
     _Atomic uint32_t consuming;     /* the slot's process has a consumer that runs */
     _Atomic uint32_t one_shot;      /* it is a consumer and nothing else (batch/process.h): enum slot_kind */

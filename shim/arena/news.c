@@ -61,6 +61,8 @@ bool news_reaped(const struct arena *a, pid_t pid, int status)
         if (!arena_slot_live(a, i))
             continue;
         struct slot *s = arena_slot(a, i);
+        uint32_t epoch =
+            atomic_load(&s->epoch); /* before what is compared: that is of this claim, or older */
         uint64_t its = atomic_load(&s->ticket);
         bool by_ticket = its != 0 && ticket != 0;
         if (by_ticket ? its != ticket : arena_slot_pid(a, i) != pid)
@@ -71,9 +73,10 @@ bool news_reaped(const struct arena *a, pid_t pid, int status)
             own_namespace = own_pid_namespace();
         if (!by_ticket && atomic_load(&s->pid_namespace) != own_namespace)
             continue;
-        uint32_t none = 0;
+        uint64_t none = news_word(epoch, 0);
         atomic_store(&s->news_ns, clock_ns(CLOCK_MONOTONIC));
-        atomic_compare_exchange_strong(&s->news, &none, NEWS_SET | ((uint32_t)status & NEWS_STATUS));
+        atomic_compare_exchange_strong(&s->news, &none,
+                                       news_word(epoch, NEWS_SET | ((uint32_t)status & NEWS_STATUS)));
         told = true;
     }
     return told;

@@ -9,10 +9,24 @@
 
 #include "arena/arena.h"
 
+#include <stdatomic.h>
+
 /* A slot's news word: 0 nothing known, else one of these with a wait status. */
 #define NEWS_SET 0x80000000u
 #define NEWS_EXEC 0x40000000u /* it became another program */
 #define NEWS_STATUS 0xffffu
+
+/* A slot is another process's within microseconds of the death that the news is about: the word says which
+ * claim of the slot it is of. */
+static inline uint64_t news_word(uint32_t epoch, uint32_t news)
+{
+    return (uint64_t)epoch << 32 | news;
+}
+static inline uint32_t news_of(const struct slot *s)
+{
+    uint64_t word = atomic_load(&s->news);
+    return (uint32_t)(word >> 32) == atomic_load(&s->epoch) ? (uint32_t)word : 0;
+}
 
 uint64_t news_ticket(const struct arena *a);
 /* The parent's memory of its children's tickets, in ordinary memory of its own. */

@@ -74,7 +74,7 @@ int slot_claim(const struct arena *a, bool consumer)
         struct slot *s = arena_slot(a, i);
         atomic_store(&s->start_time, 0);
         atomic_store(&s->pid_namespace, namespace); /* from here on a death in the middle is seen as one */
-        atomic_fetch_add(&s->epoch, 1);
+        uint32_t epoch = atomic_fetch_add(&s->epoch, 1) + 1;
         atomic_store(&s->leaving, 0);
         atomic_store(&s->consuming, 0);
         atomic_store(&s->one_shot, consumer ? SLOT_ONE_SHOT : SLOT_HOST);
@@ -84,7 +84,7 @@ int slot_claim(const struct arena *a, bool consumer)
         atomic_store(&s->seat, 0);
         atomic_store(&s->consumer, 0);
         atomic_store(&s->ticket, 0);
-        atomic_store(&s->news, 0);
+        atomic_store(&s->news, news_word(epoch, 0));
         atomic_store(&s->news_ns, 0);
         atomic_store(&s->dead_since_ns, 0);
         atomic_store(&s->resource_len, 0);
@@ -135,12 +135,13 @@ bool slot_owner_dead(const struct arena *a, uint32_t i)
         return true;
     if (word & FUTEX_TID_MASK && !(word & FUTEX_WAITERS))
         return false;
-    enum seat seat = seat_ask(a, s);
+    bool live = arena_slot_live(a, i); /* who claims it has told nothing of itself yet */
+    enum seat seat = live ? seat_ask(a, s) : SEAT_UNKNOWN;
     if (seat != SEAT_UNKNOWN)
         return seat == SEAT_LEFT;
     /* No thread yet, or a kernel without robust lists: its parent has reaped it, or its pid tells, if it is
      * one of our pid namespace. */
-    uint32_t news = atomic_load(&s->news);
+    uint32_t news = live ? news_of(s) : 0;
     if (news & NEWS_SET && !(news & NEWS_EXEC))
         return true;
     pid_t pid = arena_slot_pid(a, i);

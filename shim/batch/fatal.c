@@ -70,7 +70,7 @@ enum fatal fatal_write(const struct arena *a, const struct config *config, uint3
     if (e >= REQUESTS)
         return FATAL_NONE;
     uint64_t since = dead_since(s);
-    uint32_t news = atomic_load(&s->news);
+    uint32_t news = news_of(s);
     if (news == 0 && patient && clock_ns(CLOCK_MONOTONIC) - since < NEWS_WAIT_NS)
         return FATAL_WAITS;
     /* Both are later than the death. */

@@ -20,7 +20,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 sys.path.insert(0, str(HERE))
 from harness import Collector, Gunicorn, Tap, attributes, children, gone, sent_again, until, workspace  # noqa: E402
-from matrix import Load, Program, fetch, text_of  # noqa: E402
+from matrix import Load, fetch, text_of  # noqa: E402
+from targets import Printed  # noqa: E402
 
 
 class Case:
@@ -51,7 +52,7 @@ class Case:
             server = Gunicorn(place, ["--chdir", str(HERE), "-w", "4"], self.options.forkspan, endpoint, "tree", env,
                               "victim:application")
         else:
-            server = Program(place, [self.options.prefork, "4"], self.options.forkspan, endpoint, env)
+            server = Printed(place, [self.options.prefork, "4"], self.options.forkspan, endpoint, env)
         self.servers.append(server)
         return server
 

@@ -10,7 +10,6 @@ import concurrent.futures
 import ctypes
 import http.client
 import json
-import mmap
 import os
 import pathlib
 import pty
@@ -401,10 +400,11 @@ def another_layout(arena):
 
 def written_over(server, arena, seconds):
     memory, rng = Attached(arena), random.Random(8)
-    # A slot begins with a small number and the pid of its process; the first ones are taken first.
+    # The state words of the slots are a small number and the pid of the process, one after the other.
     pids = {p["pid"] for p in looked(arena)["processes"]}
-    slots = [at for at in range(0, min(segment(arena)[3], 16 << 20) - 400000, mmap.PAGESIZE)
-             if memory.word(at).value < 4 and memory.word(at + 4).value in pids]
+    size, begin = (memory.word(at, 64).value for at in (64, 72))
+    states = next(at for at in range(128, begin, 64) if memory.word(at).value < 4 and memory.word(at + 4).value in pids)
+    slots = [begin + i * size for i in range(len(pids)) if memory.word(states + 8 * i + 4).value in pids]
     tap.check(len(slots) == len(pids), f"the places of {len(pids)} processes are found", slots)
     odd = [0, 1, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff]
     ended, decoded, rounds, deadline = {}, 0, 0, time.monotonic() + seconds
@@ -413,7 +413,7 @@ def written_over(server, arena, seconds):
         for _ in range(300):
             begin = rng.choice([0, *slots])
             # not the words by which it is known for an arena: nothing would be looked at
-            at = rng.randrange(rng.choice([4096, 16384, 400000])) if begin else rng.randrange(160, 5000)
+            at = rng.randrange(rng.choice([4096, 16384, 400000])) if begin else rng.randrange(160, 12000)
             memory.word(begin + at // 4 * 4).value = rng.choice([rng.getrandbits(32), *odd])
         done = command(*rng.choice([["--json", "--interval", 0], ["--once", "--interval", 0], ["--set", "ratio=0.5"]]), arena)
         ended[done.returncode] = ended.get(done.returncode, 0) + 1

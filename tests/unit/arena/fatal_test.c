@@ -84,6 +84,7 @@ static void live_slot(uint32_t i, uint32_t liveness)
     struct slot *s = arena_slot(&arena, i);
     atomic_store(arena_state(&arena, i), (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
     atomic_store(&s->epoch, 1);
+    atomic_store(&s->news, news_word(1, 0));
     request_table_init(slot_requests(&arena, s));
     ring_init(slot_ring(&arena, s));
     atomic_store(&arena.header->liveness[i], liveness);
@@ -149,7 +150,7 @@ static struct ring_place reserve(void)
 static void told(int status)
 {
     atomic_store(&dead->news_ns, clock_ns(CLOCK_MONOTONIC));
-    atomic_store(&dead->news, NEWS_SET | (uint32_t)status);
+    atomic_store(&dead->news, news_word(atomic_load(&dead->epoch), NEWS_SET | (uint32_t)status));
 }
 
 static bool given_back(void)
@@ -339,8 +340,8 @@ Test(fatal, news_reach_the_child_of_the_ticket_not_of_the_pid)
     atomic_store(&other->ticket, news_ticket(&arena));
     news_born(77, atomic_load(&other->ticket)); /* both slots say our pid */
     cr_assert(news_reaped(&arena, 77, SIGABRT));
-    cr_assert_eq(atomic_load(&other->news), NEWS_SET | SIGABRT);
-    cr_assert_eq(atomic_load(&dead->news), 0);
+    cr_assert_eq(news_of(other), NEWS_SET | SIGABRT);
+    cr_assert_eq(news_of(dead), 0);
     cr_assert(!news_reaped(&arena, 77, SIGABRT), "a ticket tells once");
 }
 
@@ -353,7 +354,27 @@ Test(fatal, news_of_a_child_without_a_ticket_go_by_its_pid)
     cr_assert(!news_reaped(&arena, getpid(), SIGABRT), "of another namespace");
     atomic_store(&dead->pid_namespace, own_pid_namespace());
     cr_assert(news_reaped(&arena, getpid(), SIGABRT));
-    cr_assert_eq(atomic_load(&dead->news), NEWS_SET | SIGABRT);
+    cr_assert_eq(news_of(dead), NEWS_SET | SIGABRT);
+}
+
+/* The slot of a child that was reaped is another's at once: what is known of the last one kills nobody. */
+Test(fatal, news_are_of_one_claim)
+{
+    make();
+    uint32_t epoch = atomic_load(&dead->epoch);
+    atomic_store(&dead->pid_namespace, own_pid_namespace());
+    atomic_store(&dead->start_time, 0);
+    atomic_store(&arena.header->liveness[DEAD], 0);
+    atomic_store(&dead->news, news_word(epoch, NEWS_SET | 0));
+    cr_assert(slot_owner_dead(&arena, DEAD));
+    atomic_store(arena_state(&arena, DEAD), (uint64_t)(uint32_t)getpid() << 32 | SLOT_CLAIMED);
+    cr_assert_not(slot_owner_dead(&arena, DEAD), "who claims it has not told anything of itself yet");
+    sweep_adopt(&arena, consumer_word(OTHER, 1));
+    cr_assert_eq((uint32_t)atomic_load(arena_state(&arena, DEAD)), SLOT_CLAIMED);
+    atomic_store(&dead->epoch, epoch + 1);
+    atomic_store(arena_state(&arena, DEAD), (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
+    cr_assert_not(slot_owner_dead(&arena, DEAD), "the news came when it was this process's already");
+    cr_assert_eq(news_of(dead), 0);
 }
 
 /* It had no thread, and its pid says nothing here. */

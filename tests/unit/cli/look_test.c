@@ -161,7 +161,7 @@ Test(look, the_dead_and_how_they_died)
         _exit(0);
     waitpid(pid, NULL, 0);
     atomic_store(arena_state(&arena, 0), (uint64_t)(uint32_t)pid << 32 | SLOT_LIVE);
-    atomic_store(&s->news, NEWS_SET | SIGKILL);
+    atomic_store(&s->news, news_word(atomic_load(&s->epoch), NEWS_SET | SIGKILL));
     struct look look = look_now();
     cr_assert(look.processes[0].state == LOOK_DEAD && !strcmp(look.processes[0].end, "SIGKILL"));
     look_free(&look);
