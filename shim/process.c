@@ -18,6 +18,7 @@
 #include "fork/python.h"
 #include "futex.h"
 #include "handler.h"
+#include "io/close.h"
 #include "io/inherited.h"
 #include "log.h"
 #include "next.h"
@@ -122,6 +123,7 @@ static bool have_arena(void)
         return false;
     }
     process_sampling_word = &self.arena.header->sampling; /* fresh memory in its place has one, too */
+    syscall_resolve(); /* a raw fork's child may find the loader's lock held by a thread that is not there */
     seat_take(&self.arena);
     oneshot_prepare(&self.arena, self.config);
     self.by_process = self.config->export_process && oneshot_start_permanent(&self.arena, START_MS);
