@@ -42,5 +42,5 @@ export_process() {
 each() {
     have_product "a process for each request" && the_collector || return 0
     tap "a process for each request" /usr/bin/python3 tests/kill/run_each.py --collector "$otelcol" --forkspan "$command" \
-        --each build-test/tests/kill/each ${long:+--all}
+        --preload "$preload" --each build-test/tests/kill/each --requests "$([[ $long ]] && echo 150 || echo 10)"
 }
