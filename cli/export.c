@@ -103,12 +103,12 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
     const char *which = optind + 1 == argc ? argv[optind] : "";
     long id = number(which);
     bool file = *which && id < 0, by_hand = file && options->life < 0;
-    if (file && !(options->file = from_root(which))) {
-        complain("no memory for the path %s", which);
-        return false;
-    }
     if ((only_once && !once && !by_hand) || (!file && id < 0)) {
         complain("usage: forkspan export [--once [--linger] [--within MS]] ID, or FILE");
+        return false;
+    }
+    if (file && !(options->file = from_root(which))) {
+        complain("no memory for the path %s", which);
         return false;
     }
     options->id = (int)id;

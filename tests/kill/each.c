@@ -145,7 +145,7 @@ static void *busy(void *which)
             fflush(NULL);
             break;
         default:
-            dlsym(RTLD_DEFAULT, "there is no such thing");
+            (void)dlsym(RTLD_DEFAULT, "there is no such thing");
         }
         if (i % 256 == 0)
             usleep(50); /* beside two busy processors nobody else's test would run */
