@@ -139,12 +139,15 @@ def lost(server, found):
 
 
 def whole_tree_killed():
-    for what, wrap, library, export, all_there in (
-            ("FORKSPAN_EXPORT=process", (), preload, "process", True),
-            ("control: a thread in each worker", (), preload, "thread", False),
-            ("forkspan run", (command, "run", "--"), None, "thread", True),
-            ("forkspan run, FORKSPAN_EXPORT=process", (command, "run", "--"), None, "process", True)):
-        server = Server(wrap, export, library)
+    file = {"FORKSPAN_ARENA": os.path.join(folder, "arena")}
+    for what, wrap, library, export, more, all_there in (
+            ("FORKSPAN_EXPORT=process", (), preload, "process", {}, True),
+            ("FORKSPAN_EXPORT=process, the arena in a file", (), preload, "process", file, True),
+            ("the same file once more", (), preload, "process", file, True),
+            ("control: a thread in each worker", (), preload, "thread", {}, False),
+            ("forkspan run", (command, "run", "--"), None, "thread", {}, True),
+            ("forkspan run, FORKSPAN_EXPORT=process", (command, "run", "--"), None, "process", {}, True)):
+        server = Server(wrap, export, library, **more)
         server.load()
         server.kill([server.pid, *children(server.pid)])
         gone()
@@ -158,9 +161,9 @@ def whole_tree_killed():
                       server.process.returncode)
 
 
-def consumer_killed():
+def consumer_killed(what, **more):
     names()
-    server = Server(OTEL_BSP_SCHEDULE_DELAY="100")
+    server = Server(OTEL_BSP_SCHEDULE_DELAY="100", **more)
     threads = {len(os.listdir(f"/proc/{pid}/task")) for pid in (server.pid, *children(server.pid))}
     server.load()
     seen = []
@@ -173,17 +176,17 @@ def consumer_killed():
         os.kill(pid, signal.SIGKILL)
         server.more(50)
     last = until(lambda: [pid for pid in consumers(folder) if pid not in seen], "a consumer runs again")
-    tap.check(len(last) == 1, "killed three times, the process that sends is there again, one of it", last)
+    tap.check(len(last) == 1, f"{what}: killed three times, the process that sends is there again, one of it", last)
     maps = "".join(pathlib.Path(f"/proc/{pid}/maps").read_text() for pid in (server.pid, *children(server.pid)))
     threads |= {len(os.listdir(f"/proc/{pid}/task")) for pid in (server.pid, *children(server.pid))}
-    tap.check(threads == {1} and "forkspan-exporter" not in maps, "no thread and no exporter in the host", threads)
+    tap.check(threads == {1} and "forkspan-exporter" not in maps, f"{what}: no thread and no exporter in the host", threads)
     os.kill(server.pid, signal.SIGTERM)
     server.end()
     gone()
     found, again = names(), server.log().count("are sent again: process")
-    tap.check(server.process.returncode == 0 and not lost(server, found), "nothing is lost, exit status 0",
+    tap.check(server.process.returncode == 0 and not lost(server, found), f"{what}: nothing is lost, exit status 0",
               f"{server.process.returncode} {lost(server, found)[:20]}\n{server.log()}")
-    tap.check(again or all(n == 1 for n in found.values()), "what comes twice is in a batch that is said to be sent again",
+    tap.check(again or all(n == 1 for n in found.values()), f"{what}: what comes twice is in a batch that is said to be sent again",
               [path for path in found if found[path] > 1][:20])
 
 
@@ -210,7 +213,8 @@ def first_process():
 try:
     invisible()
     whole_tree_killed()
-    consumer_killed()
+    consumer_killed("in memory")
+    consumer_killed("in a file", FORKSPAN_ARENA=os.path.join(folder, "arena"))
     first_process()
 finally:
     shutil.rmtree(folder)
