@@ -79,10 +79,13 @@ def invisible():
 
 
 class Server:
+    running = []
+
     def __init__(self, wrap=(), export="process", library=preload, **more):
         self.said = open(os.path.join(folder, "said"), "w+")
         self.process = subprocess.Popen([*wrap, prefork, "4"], env=environment(export, library, **more), stdout=subprocess.PIPE,
                                         stderr=self.said, text=True, start_new_session=True)
+        self.running.append(self.process)
         self.port, self.pid = map(int, self.process.stdout.readline().split())
         self.answered, self.stopping, self.threads = [], False, []
 
@@ -106,7 +109,7 @@ class Server:
                     self.answered.append(path)
                 time.sleep(0.002)  # a load that does not fill the rings: they would drop spans
 
-        self.threads = [threading.Thread(target=one, args=(i,)) for i in range(3)]
+        self.threads = [threading.Thread(target=one, args=(i,), daemon=True) for i in range(3)]
         for thread in self.threads:
             thread.start()
         self.more(200)
@@ -217,5 +220,8 @@ try:
     consumer_killed("in a file", FORKSPAN_ARENA=os.path.join(folder, "arena"))
     first_process()
 finally:
+    for process in Server.running:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     shutil.rmtree(folder)
 tap.end()
