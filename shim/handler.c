@@ -10,15 +10,14 @@
 
 enum { SIGNALS = 64, WORD_OF_SIGNALS = sizeof(uint64_t), PAGE = 4096, LOOKED_AT = 256 * PAGE };
 
-/* As the kernel has it: libc does not tell the restorer. */
+/* As the kernel has it, on both machines: libc does not tell the restorer. */
 struct kernel_action {
     uintptr_t handler;
     unsigned long flags;
-#ifdef __x86_64__
     uintptr_t restorer;
-#endif
     uint64_t mask;
 };
+_Static_assert(sizeof(struct kernel_action) == 32, "the kernel fills it");
 
 static bool action_of(int sig, struct kernel_action *action)
 {

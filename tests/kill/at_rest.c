@@ -6,6 +6,7 @@
  * at_rest [SEED]; FORKSPAN_ARENA is the file, FORKSPAN_SCRIBBLE_SECONDS says how long, FORKSPAN_FILE where
  * the spans go. TAP.
  */
+#include "../random64.h"
 #include "arena/requests.h"
 #include "arena/slot.h"
 #include "clock.h"
@@ -27,13 +28,6 @@
 enum { IN_FILE = 10, IN_MEMORY = 11, NOT_SENT = 12, SENDS_MS = 8000, DEADLINE_S = 20 };
 
 static const char *path;
-static uint64_t seed;
-
-static uint64_t random64(void)
-{
-    seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-    return seed;
-}
 
 static void end_one(const char *name)
 {

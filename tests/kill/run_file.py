@@ -22,7 +22,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, attributes, children, clean_environment, free_port, until  # noqa: E402
+from harness import Tap, attributes, children, clean_environment, commands, free_port, until  # noqa: E402
 
 witness, prefork, preload, command = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -131,15 +131,7 @@ class Server:
 
 
 def consumers():
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"export" in words and any(word.startswith(folder.encode()) for word in words):
-            found.append(int(pid))
-    return found
+    return commands(lambda words: b"export" in words and any(word.startswith(folder.encode()) for word in words))
 
 
 def sleeps(pid):

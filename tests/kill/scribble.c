@@ -5,6 +5,7 @@
  *
  * scribble [SEED]; FORKSPAN_SCRIBBLE_SECONDS says how long, FORKSPAN_FILE where the spans go. TAP.
  */
+#include "../random64.h"
 #include "arena/requests.h"
 #include "clock.h"
 #include "process.h"
@@ -20,13 +21,6 @@
 #include <unistd.h>
 
 enum { WORKERS = 3 };
-static uint64_t seed;
-
-static uint64_t random64(void)
-{
-    seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-    return seed;
-}
 
 static void end_one(const char *name)
 {

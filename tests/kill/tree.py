@@ -19,7 +19,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 sys.path.insert(0, str(HERE))
-from harness import Collector, Gunicorn, Tap, attributes, children, gone, sent_again, until, workspace  # noqa: E402
+from harness import Collector, Gunicorn, Tap, attributes, children, commands, gone, sent_again, until, workspace  # noqa: E402
 from matrix import Load, fetch, text_of  # noqa: E402
 from targets import Printed  # noqa: E402
 
@@ -63,15 +63,7 @@ class Case:
         return load
 
     def consumers(self):
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"export" in words and self.arena.encode() in words:
-                found.append(int(pid))
-        return found
+        return commands(lambda words: b"export" in words and self.arena.encode() in words)
 
     def kill(self, server):
         """forkspan run, the master, its workers and whoever sends: all at once, as far as a loop can."""

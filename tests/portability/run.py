@@ -27,7 +27,7 @@ FLAGS = ["-D_GNU_SOURCE", '-DFORKSPAN_VERSION="0.1.0"', '-DFORKSPAN_COMMAND="/us
          "exporter", "-I", "include"]
 LINK = ["-shared", "-Wl,-z,nodelete", "-Wl,-z,lazy", "-Wl,--version-script=shim/libforkspan.map"]
 UNIT = ("test-http1", "test-uwsgi", "test-connection", "test-http_span", "test-nest", "test-uwsgi_span", "test-config", "arena_test",
-        "consumer_test")
+        "consumer_test", "handler_test", "clock_test")
 LIBC_INDEPENDENT = ("^(fork|_Fork|vfork|clone_sigchld|clone_vfork_novm|clone_vm|clone_vm_only|clone_files|clone_16k|sys_clone3|sys_fork|"
                     "asm_clone3|asm_fork|double|nested3|posix_spawn|newpid) x .* x (asleep|untouched)$")
 
@@ -63,7 +63,7 @@ def aarch64(tap, known, work):
     for name in UNIT:
         sources, defines = known[name, "executable"]
         program = work / "aarch64" / name
-        code, said = run(compiler, *[f for f in FLAGS if f not in ("-Werror", "-fvisibility=hidden")], *defines, "-I", HERE, "-o",
+        code, said = run(compiler, *[f for f in FLAGS if f not in ("-Werror", "-fvisibility=hidden")], "-fstack-protector-all", *defines, "-I", HERE, "-o",
                          program, *sources, "-lpthread")
         if not tap.check(code == 0, f"aarch64: {name} builds", said):
             continue

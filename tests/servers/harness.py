@@ -118,20 +118,6 @@ service:
         return found
 
 
-def consumers(mark):
-    """pids of the processes of ours that send, of servers that have `mark` in their environment."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if words[1:2] == [b"export"] and words[0].endswith(b"forkspan") and \
-                    mark.encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes():
-                found.append(int(pid))
-        except OSError:
-            pass  # it has just ended, or nobody has reaped it yet
-    return found
-
-
 def sent_again(log):
     """What forkspan's log (OTEL_LOG_LEVEL=debug) tells of batches that came twice: (spans, process that began to send them)."""
     return [(int(spans), int(sender)) for spans, sender in
@@ -240,6 +226,30 @@ def gone(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except OSError:
         return True
+
+
+def commands(wanted):
+    """The pid of each process whose command line, as words, is wanted (the dead that nobody has reaped yet have none)."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if wanted(words):
+            found.append(int(pid))
+    return found
+
+
+def consumers(mark):
+    """Of the processes of ours that send, those of servers that have `mark` in their environment."""
+    def marked(pid):
+        try:
+            return mark.encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False  # it has just ended
+    ours = commands(lambda words: words[1:2] == [b"export"] and words[0].endswith(b"forkspan"))
+    return [pid for pid in ours if marked(pid)]
 
 
 def children(pid):

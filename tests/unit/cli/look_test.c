@@ -3,6 +3,7 @@
  * forkspan status, from an arena's bytes to what is shown. The arenas are made here.
  */
 #include "../../../cli/look.h"
+#include "../../random64.h"
 #include "arena/requests.h"
 #include "arena/ring.h"
 #include "arena/slot.h"
@@ -358,13 +359,6 @@ Test(look, in_a_file_that_is_cut_short)
 }
 
 /* ---- nothing in it is trusted */
-
-static uint64_t seed = 88172645463325252;
-static uint64_t random64(void)
-{
-    seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-    return seed;
-}
 
 /* One of its parts, so that the small ones get their share. */
 static void spoil(char *all)
