@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct arena arena;
@@ -60,6 +61,17 @@ static void finish_others(uint64_t until)
     }
 }
 
+/* Killed together with the command, its processes may have some steps to their own end. Those that live on
+ * are waited for in vain: half of the time. */
+static void wait_for_the_dying(int status, uint64_t until)
+{
+    enum { LOOK_NS = 2000000 };
+    static _Atomic uint32_t nothing; /* a word nobody wakes */
+    bool killed = WIFSIGNALED(status) || (WIFEXITED(status) && WEXITSTATUS(status) > 128);
+    while (killed && sweep_alive(&arena) && ms_until(until))
+        futex_wait(&nothing, 0, LOOK_NS);
+}
+
 void tree_end(pid_t command, int status)
 {
     /* Slots are taken from the first on: without an owner it was never one, there is nothing to look at. */
@@ -72,6 +84,7 @@ void tree_end(pid_t command, int status)
     uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)config->exit_flush_ms * 1000000u;
     arena.asks = true;
     news_reaped(&arena, command, status);
+    wait_for_the_dying(status, until - (uint64_t)config->exit_flush_ms * 500000u);
     if (sweep_unsent(&arena))
         finish_others(until);
     if (sweep_unsent(&arena) && ms_until(until)) {

@@ -105,6 +105,15 @@ bool sweep_orphaned(const struct arena *a, bool *many)
     return found || *many;
 }
 
+bool sweep_alive(const struct arena *a)
+{
+    for (uint32_t i = 0; i < a->slots; i++)
+        if (arena_slot_live(a, i) && atomic_load(&arena_slot(a, i)->one_shot) == SLOT_HOST &&
+            !slot_owner_dead(a, i))
+            return true;
+    return false;
+}
+
 void sweep_clear(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {

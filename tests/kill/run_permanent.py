@@ -19,7 +19,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, attributes, children, clean_environment, consumers, until  # noqa: E402
+from harness import Tap, attributes, children, clean_environment, consumers, gone as ended, until  # noqa: E402
 
 witness, prefork, preload, command = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -125,6 +125,14 @@ class Server:
                 os.kill(pid, number)
         self.end()
 
+    def kill_parent_first(self, pids):
+        """The others when the parent has been reaped: to its own parent they seem to live on."""
+        os.kill(pids[0], signal.SIGKILL)
+        until(lambda: ended(pids[0]), "the first is reaped")
+        for pid in pids[1:]:
+            os.kill(pid, signal.SIGKILL)
+        self.end()
+
     def end(self):
         self.process.wait(30)
         self.stopping = True
@@ -162,6 +170,16 @@ def whole_tree_killed():
         if wrap:
             tap.check(server.process.returncode == -signal.SIGKILL, f"{what}: forkspan ends as its command",
                       server.process.returncode)
+
+
+def parent_killed_first():
+    server = Server((command, "run", "--"), "thread", None)
+    server.load()
+    server.kill_parent_first([server.pid, *children(server.pid)])
+    gone()
+    missing = lost(server, names())
+    tap.check(not missing, "forkspan run: the parent dies before its workers: nothing finished is lost",
+              f"{len(missing)} of {len(server.answered)}\n{server.log()}")
 
 
 def consumer_killed(what, **more):
@@ -216,6 +234,7 @@ def first_process():
 try:
     invisible()
     whole_tree_killed()
+    parent_killed_first()
     consumer_killed("in memory")
     consumer_killed("in a file", FORKSPAN_ARENA=os.path.join(folder, "arena"))
     first_process()
