@@ -189,6 +189,7 @@ void look_into(struct look *look, struct image *image, uint64_t now_ns, uint64_t
     look->sampling_spoilt = !sampling_read(word, &look->sampling) && word != 0;
     for (int c = 0; c < COUNTERS; c++)
         look->totals[c] = atomic_load(&h->former[c]);
+    latency_sum(look->latencies, h->former_latencies);
     look->processes = calloc(a->slots, sizeof *look->processes);
     for (uint32_t i = 0; i < a->slots && look->processes; i++) {
         /* A place never taken has no page behind it. */
@@ -203,6 +204,7 @@ void look_into(struct look *look, struct image *image, uint64_t now_ns, uint64_t
         look_at_slot(p, &l, i);
         for (int c = 0; c < COUNTERS; c++)
             look->totals[c] += p->counters[c];
+        latency_sum(look->latencies, arena_slot(a, i)->latencies);
     }
 }
 

@@ -94,7 +94,8 @@ struct look {
     struct sampling sampling;
     bool sampling_spoilt;
     uint64_t totals[COUNTERS];
-    struct look_process *processes; /* in the order of their slots */
+    uint64_t latencies[LATENCY_BUCKETS]; /* of all of its requests */
+    struct look_process *processes;      /* in the order of their slots */
     size_t n_processes;
 };
 
@@ -127,6 +128,8 @@ void show_text(FILE *to, const char *text);
 /* "850 ms", "12.3 s", "4 min", "3 h", "2 d" */
 enum { AGE_ROOM = 24 };
 const char *show_age(double seconds, char room[AGE_ROOM]);
+/* "12 requests, 1 error; p50 0.42 ms, p95 12.3 ms, p99 1.25 s" */
+void show_latencies(FILE *to, const uint64_t latencies[LATENCY_BUCKETS], uint64_t errors);
 /* As the JSON form calls them, in the order of enum counter. */
 extern const char *const counter_names[COUNTERS];
 

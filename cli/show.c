@@ -44,6 +44,28 @@ void show_text(FILE *to, const char *text)
     }
 }
 
+static const char *duration(uint64_t ns, char room[AGE_ROOM])
+{
+    double ms = (double)ns / 1e6;
+    if (ms < 1000)
+        snprintf(room, AGE_ROOM, "%.*f ms", ms < 10 ? 2 : ms < 100 ? 1 : 0, ms);
+    else
+        snprintf(room, AGE_ROOM, "%.2f s", ms / 1000);
+    return room;
+}
+
+void show_latencies(FILE *to, const uint64_t latencies[LATENCY_BUCKETS], uint64_t errors)
+{
+    char p50[AGE_ROOM], p95[AGE_ROOM], p99[AGE_ROOM];
+    uint64_t n = latency_count(latencies);
+    fprintf(to, "%llu request%s, %llu error%s", (unsigned long long)n, n == 1 ? "" : "s",
+            (unsigned long long)errors, errors == 1 ? "" : "s");
+    if (n)
+        fprintf(to, "; p50 %s, p95 %s, p99 %s", duration(latency_quantile(latencies, 0.5), p50),
+                duration(latency_quantile(latencies, 0.95), p95),
+                duration(latency_quantile(latencies, 0.99), p99));
+}
+
 static void show_rate(FILE *to, const struct look *before, const struct look *now, enum counter which)
 {
     double rate = look_rate(before, now, which);
@@ -89,7 +111,9 @@ static void show_spans(FILE *to, const struct look *look, const struct look *bef
             name = p->oldest;
         }
     }
-    fprintf(to, "  spans     %llu started", (unsigned long long)n[COUNT_STARTED]);
+    fputs("  answered  ", to);
+    show_latencies(to, look->latencies, n[COUNT_ERRORS]);
+    fprintf(to, "\n  spans     %llu started", (unsigned long long)n[COUNT_STARTED]);
     show_rate(to, before, look, COUNT_STARTED);
     fprintf(to, ", %llu exported", (unsigned long long)n[COUNT_EXPORTED]);
     show_rate(to, before, look, COUNT_EXPORTED);

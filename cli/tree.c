@@ -22,9 +22,11 @@
 
 static struct arena arena;
 static bool made;
+static enum summary wanted;
 
-void tree_make(void)
+void tree_make(enum summary summary)
 {
+    wanted = summary;
     const char *set = getenv("FORKSPAN_ARENA");
     if (set && *set && strncmp(set, "shm:", 4) != 0)
         return;                 /* the user's own choice */
@@ -72,14 +74,14 @@ static void wait_for_the_dying(int status, uint64_t until)
         futex_wait(&nothing, 0, LOOK_NS);
 }
 
-void tree_end(pid_t command, int status)
+/* Slots are taken from the first on. */
+static bool anybody_served(void)
 {
-    /* Slots are taken from the first on: without an owner it was never one, there is nothing to look at. */
-    if (!made || atomic_load(&arena_slot(&arena, 0)->epoch) == 0) {
-        if (made)
-            seat_remove(&arena);
-        return;
-    }
+    return atomic_load(&arena_slot(&arena, 0)->epoch) != 0;
+}
+
+static void send_the_rest(pid_t command, int status)
+{
     const struct config *config = config_get_quietly();
     uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)config->exit_flush_ms * 1000000u;
     arena.asks = true;
@@ -95,9 +97,19 @@ void tree_end(pid_t command, int status)
             log_warn("spans were left unsent: %s", why);
         free(exporter);
     }
-    if (sweep_other_consumer(&arena, 0) != SWEEP_NOBODY)
-        return;
-    if (sweep_left_behind(&arena))
+    if (sweep_other_consumer(&arena, 0) == SWEEP_NOBODY && sweep_left_behind(&arena))
         log_warn("spans were left unsent: %u ms were not enough", config->exit_flush_ms);
-    seat_remove(&arena);
+}
+
+void tree_end(pid_t command, int status)
+{
+    if (!made)
+        return;
+    bool served = anybody_served();
+    if (served)
+        send_the_rest(command, status);
+    if (sweep_other_consumer(&arena, 0) == SWEEP_NOBODY)
+        seat_remove(&arena);
+    if (wanted == SUMMARY_ALWAYS || (wanted == SUMMARY_ON_TERMINAL && served && isatty(STDERR_FILENO)))
+        summary_print(stderr, &arena);
 }

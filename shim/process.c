@@ -75,6 +75,16 @@ void process_count(enum counter c, uint64_t n)
     atomic_fetch_add_explicit(s ? &s->counters[c] : &uncounted[c], n, memory_order_relaxed);
 }
 
+void process_answered(uint64_t ns, bool error)
+{
+    struct slot *s = self.slot;
+    if (!s)
+        return;
+    latency_add(s->latencies, ns);
+    if (error)
+        atomic_fetch_add_explicit(&s->counters[COUNT_ERRORS], 1, memory_order_relaxed);
+}
+
 uint64_t process_counted(enum counter c)
 {
     struct slot *s = self.slot;

@@ -7,6 +7,7 @@
 #ifndef FORKSPAN_ARENA_LAYOUT_H
 #define FORKSPAN_ARENA_LAYOUT_H
 
+#include "arena/latency.h"
 #include "process.h"
 
 #include <stddef.h>
@@ -112,6 +113,8 @@ struct slot {
     _Atomic uint32_t sender; /* the process that began to send it; written before `sending` */
     struct exporter_report report;
     _Alignas(64) _Atomic uint64_t counters[COUNTERS];
+    _Atomic uint64_t
+        latencies[LATENCY_BUCKETS]; /* of its requests, from the head's first byte to the answer's last */
     _Alignas(64) uint8_t resource[RESOURCE_MAX];
 };
 
@@ -150,6 +153,8 @@ struct arena_header {
     int32_t semaphores;           /* arena/seat.h: id of the set, -1: none */
     struct registered registered[REGISTERED_MAX];
     _Atomic uint64_t former[COUNTERS]; /* sums of the slots that were given back */
+    _Atomic uint64_t former_latencies[LATENCY_BUCKETS];
+    _Atomic uint64_t workers; /* counts processes of the host that got a slot */
     /* Of each slot: enum slot_state | pid << 32, so that a claimer that dies half-way is known by its pid.
      * Not in the slot: who looks for the living and the dead touches no page of a slot that nobody has. */
     _Alignas(64) _Atomic uint64_t state[SLOTS_MAX];

@@ -93,6 +93,7 @@ int slot_claim(const struct arena *a, bool consumer)
         atomic_store(&s->sending, 0);
         for (int c = 0; c < COUNTERS; c++)
             atomic_store_explicit(&s->counters[c], 0, memory_order_relaxed);
+        latency_clear(s->latencies);
         atomic_store(&s->report.state, EXPORTER_UNOPENED);
         atomic_store(&s->report.failures, 0);
         atomic_store(&s->report.begun_ns, 0);
@@ -104,6 +105,8 @@ int slot_claim(const struct arena *a, bool consumer)
             ring_wipe(slot_ring(a, s));
         }
         ring_init(slot_ring(a, s));
+        if (!consumer)
+            atomic_fetch_add_explicit(&a->header->workers, 1, memory_order_relaxed);
         atomic_store(state, state_word(SLOT_LIVE, pid));
         if (!consumer && i >= a->slots / 2) /* the lower half is taken, by the living or by the dead */
             slot_wake_consumer(a);
@@ -209,6 +212,7 @@ void slot_vacate(const struct arena *a, uint32_t i)
     for (int c = 0; c < COUNTERS; c++)
         atomic_fetch_add_explicit(&a->header->former[c], atomic_exchange(&s->counters[c], 0),
                                   memory_order_relaxed);
+    latency_move(a->header->former_latencies, s->latencies);
     atomic_store(&s->pid_namespace, 0);
     atomic_store(&a->header->liveness[i], 0);
     atomic_store(&s->consumer, 0);
