@@ -130,10 +130,10 @@ int export_main(int argc, char **argv)
     options.exporter = exporter;
     config_capture(environ);
     log_init();
-    const char *why = exporter ? consume(&options) : "forkspan-exporter.so is not there";
-    if (why && options.file)
+    const char *why = consume(&options);
+    if (why && why != consume_said && options.file)
         complain("arena %s: %s", options.file, why);
-    else if (why)
+    else if (why && why != consume_said)
         complain("arena %d: %s", options.id, why);
     free(exporter);
     return why ? EXIT_FAILURE : EXIT_SUCCESS;

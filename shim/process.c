@@ -390,7 +390,8 @@ struct request_table *process_requests(void)
     return self.slot ? slot_requests(&self.arena, self.slot) : NULL;
 }
 
-/* It was killed: at its next accept or first read this process starts it again, once a second at most. */
+/* It was killed, or left in vain: at its next accept or first read this process starts it again, once a
+ * second at most, or a thread of its own. */
 static void look_for_permanent(void)
 {
     static _Atomic uint64_t looked_ns;
@@ -404,7 +405,7 @@ void process_committed(void)
     struct ring *r = self.ring;
     if (!r)
         return;
-    if (process_exports() && permanent_lost(&self.arena))
+    if (self.by_process && permanent_lost(&self.arena) && !thread_running())
         look_for_permanent();
     if (ring_queued(r) < self.config->max_batch)
         return;

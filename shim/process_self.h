@@ -5,6 +5,7 @@
 #define FORKSPAN_PROCESS_SELF_H
 
 #include "arena/arena.h"
+#include "batch/permanent.h"
 
 /* Written under process.c's `claiming`, and by the child handler, where there is one thread. */
 struct process_self {
@@ -34,10 +35,11 @@ static inline bool process_shares(void)
 }
 
 /* What this process queues is sent by the tree's permanent consumer: it starts no thread. Not where its
- * memory is its own: no other process attaches that. */
+ * memory is its own: no other process attaches that; nor where the consumer found no exporter to send by. */
 static inline bool process_exports(void)
 {
-    return self.by_process && arena_segment(&self.arena) >= 0 && self.home != &self.alone;
+    return self.by_process && arena_segment(&self.arena) >= 0 && self.home != &self.alone &&
+           !permanent_in_vain(&self.arena);
 }
 
 /* Claims the slot of this process, a private one where there is no other. System calls only: also in a signal

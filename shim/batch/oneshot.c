@@ -3,6 +3,7 @@
 #include "arena/slot.h"
 #include "arena/sweep.h"
 #include "batch/beside.h"
+#include "batch/permanent.h"
 #include "clock.h"
 #include "config/capture.h"
 #include "decimal.h"
@@ -326,7 +327,7 @@ static bool of_the_user(const struct arena *a)
 bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeout_ms)
 {
     static const char lost[] = "spans that no process is left to send are lost";
-    if (a->id < 0 && !a->file)
+    if ((a->id < 0 && !a->file) || permanent_in_vain(a))
         return false;
     if (!environment) {
         log_warn("the command forkspan is not beside libforkspan.so: %s", lost);
@@ -354,7 +355,7 @@ bool oneshot_start_permanent(const struct arena *a, uint32_t timeout_ms)
 {
     struct arena_header *h = a->header;
     uint64_t now = clock_ns(CLOCK_MONOTONIC), then = atomic_load(&h->permanent_ns);
-    if (then == UINT64_MAX || arena_segment(a) < 0 || !environment || !of_the_user(a))
+    if (permanent_in_vain(a) || arena_segment(a) < 0 || !environment || !of_the_user(a))
         return false;
     if ((then != 0 && now - then < START_EVERY_NS) ||
         !atomic_compare_exchange_strong(&h->permanent_ns, &then, now))

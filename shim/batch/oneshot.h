@@ -25,12 +25,12 @@ enum oneshot_mode {
 };
 /* Starts it, and waits until it (or another one) has attached the arena: from then on the arena lives without
  * this process. At most timeout_ms; 0: does not wait. False: it can not be started (no command, another
- * user's arena, no process: said once) or has not attached. Async-signal-safe; errno kept; not in a vfork
- * child. */
+ * user's arena, no process: said once; it would be in vain) or has not attached. Async-signal-safe; errno
+ * kept; not in a vfork child. */
 bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeout_ms);
 /* Starts the one that stays, unless somebody has within the last second, and waits until it has attached the
- * arena, at most timeout_ms. False: it has not (see oneshot_start), or it would be in vain. Not in a vfork
- * child. */
+ * arena and opened the exporter (permanent_in_vain: or failed to), at most timeout_ms. False: it has not (see
+ * oneshot_start), or it would be in vain. Not in a vfork child. */
 bool oneshot_start_permanent(const struct arena *a, uint32_t timeout_ms);
 /* Waits until no one-shot consumer is left in the arena, at most timeout_ms: it has left, or it stays as the
  * tree's permanent one. Async-signal-safe. */

@@ -23,6 +23,11 @@ static inline bool permanent_lost(const struct arena *a)
     return live == 0 || live & FUTEX_OWNER_DIED ||
            atomic_load_explicit(&arena_slot(a, i)->epoch, memory_order_relaxed) != (uint32_t)(word >> 32);
 }
+/* There is none, and will be none: it can not open the exporter. Asked at every span, too. */
+static inline bool permanent_in_vain(const struct arena *a)
+{
+    return atomic_load_explicit(&a->header->permanent_ns, memory_order_relaxed) == UINT64_MAX;
+}
 /* Wakes it: a batch is full. */
 void permanent_wake(const struct arena *a);
 /* It sends all that is there now; waits until it has, at most timeout_ms. `last`: it waits for no news of how

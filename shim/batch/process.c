@@ -215,6 +215,8 @@ static bool comes_again(void)
     return last != 0 && now - last < AGAIN_NS;
 }
 
+const char consume_said[] = "the exporter can not be opened";
+
 /* In `arena`, which is attached. */
 static const char *consume_here(const struct consume_options *options, const struct config *config)
 {
@@ -236,17 +238,19 @@ static const char *consume_here(const struct consume_options *options, const str
     bool stays = (options->stay || (!options->sweep && comes_again())) && arena_mappings(&arena) != 0 &&
                  become_permanent(&c, own);
     atomic_store(&own->consuming, 1);
-    announce(&arena.header->came);
 
     static const struct exporter_host host = {
         .wait = host_wait, .rest_point = host_rest_point, .log = loader_log};
     loader_at(options->exporter);
     report_to(own, config);
-    c.ops = loader_open(config, &host, &c.exporter);
+    c.ops = options->exporter ? loader_open(config, &host, &c.exporter) : NULL;
     report_opened(c.exporter != NULL);
+    if (!c.ops && stays) /* told before it is said that it came: who waits for that wants to know */
+        atomic_store(&arena.header->permanent_ns, UINT64_MAX);
+    announce(&arena.header->came);
     if (!c.ops) { /* nothing is taken: somebody who has one may come yet */
-        if (stays)
-            atomic_store(&arena.header->permanent_ns, UINT64_MAX);
+        if (stays && config->export_process)
+            log_warn("FORKSPAN_EXPORT=process is not possible here: each worker has a thread that sends");
     } else if (stays) {
         stay(&c, own);
         last_batches();
@@ -260,7 +264,7 @@ static const char *consume_here(const struct consume_options *options, const str
     slot_release(&arena, (uint32_t)slot);
     announce(&arena.header->left);
     if (!c.ops)
-        return "the exporter can not be opened";
+        return options->exporter ? consume_said : "forkspan-exporter.so is not there";
     bool many;
     return options->file && sweep_orphaned(&arena, &many) ? "not all could be sent: the rest stays there"
                                                           : NULL;

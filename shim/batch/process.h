@@ -17,13 +17,15 @@ struct consume_options {
     bool sweep;           /* the last one: it never stays */
     bool linger;          /* stays as long as processes without a consumer go on making spans */
     uint32_t within_ms;   /* 0: each export is bounded by the configuration alone */
-    const char *exporter; /* path of forkspan-exporter.so */
+    const char *exporter; /* path of forkspan-exporter.so; NULL: there is none */
 };
 
 /* Attaches the arena, sends everything that no live consumer of another process will, and leaves (unless it
- * stays). One that comes within ten seconds of the last stays, too: whose children live for one request each
- * would start them all the time. NULL, or why it could not; of a file, too, where something was left in it.
+ * stays). Without an exporter it takes nothing, and who waited for it knows that (batch/permanent.h). One
+ * that comes within ten seconds of the last stays, too: whose children live for one request each would start
+ * them all the time. NULL, or why it could not; of a file, too, where something was left in it.
  */
+extern const char consume_said[]; /* one of the answers: the log has had the reason */
 const char *consume(const struct consume_options *options);
 /* The same once more in the process that has made the arena, when the tree's first process has ended. Signals
  * stay as they are. */

@@ -211,6 +211,54 @@ def consumer_killed(what, **more):
               [path for path in found if found[path] > 1][:20])
 
 
+def installed(name):
+    """A library that has its exporter, and a command that has another one: one's path, and the other's exporter's."""
+    place = os.path.join(folder, name)
+    good = os.path.join(os.path.dirname(preload), "..", "exporter", "forkspan-exporter.so")
+    for part in ("shim/forkspan", "cli", "exporter"):
+        os.makedirs(os.path.join(place, part))
+    shutil.copy(preload, os.path.join(place, "shim"))
+    shutil.copy(good, os.path.join(place, "shim", "forkspan"))
+    shutil.copy(good, os.path.join(place, "exporter"))
+    shutil.copy(command, os.path.join(place, "cli"))
+    return os.path.join(place, "shim", "libforkspan.so"), os.path.join(place, "exporter", "forkspan-exporter.so")
+
+
+def spoil(exporter):
+    pathlib.Path(exporter + ".new").write_text("no library")
+    os.rename(exporter + ".new", exporter)  # whoever has it open keeps it
+
+
+def threads_of(server):
+    return [len(os.listdir(f"/proc/{pid}/task")) for pid in (server.pid, *children(server.pid))]
+
+
+def no_exporter():
+    """The process that is to send can not open the exporter: each worker has a thread, as without it."""
+    names()
+    for what in ("can not be opened", "is not there", "can not be opened any more"):
+        library, exporter = installed("installed-" + what.replace(" ", "-"))
+        later = what.endswith("any more")
+        if what == "is not there":
+            os.unlink(exporter)
+        elif not later:
+            spoil(exporter)
+        server = Server(library=library)
+        server.load()
+        if later:
+            spoil(exporter)
+            os.kill(until(lambda: consumers(folder), "the process that sends runs")[0], signal.SIGKILL)
+            until(lambda: threads_of(server) == [1, 2, 2, 2, 2], "each worker has a thread")
+        found = threads_of(server)
+        os.kill(server.pid, signal.SIGTERM)
+        server.end()
+        gone()
+        tap.check(found == [1, 2, 2, 2, 2], f"the exporter {what}: each worker has a thread, the master none", f"{found}\n{server.log()}")
+        missing, said = lost(server, names()), server.log().count("FORKSPAN_EXPORT=process is not possible here")
+        tap.check(not missing and said == 1, f"the exporter {what}: nothing is lost, and it is said once",
+                  f"{said} {len(missing)} of {len(server.answered)}\n{server.log()}")
+
+
 def first_process():
     """A server that waits until it has no child, where orphans come to it."""
     wrap = ("unshare", "-pf", "--mount-proc", "--kill-child")
@@ -237,6 +285,7 @@ try:
     parent_killed_first()
     consumer_killed("in memory")
     consumer_killed("in a file", FORKSPAN_ARENA=os.path.join(folder, "arena"))
+    no_exporter()
     first_process()
 finally:
     for process in Server.running:
