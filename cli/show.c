@@ -89,6 +89,25 @@ static void show_head(FILE *to, const struct look *look)
                 look->sampling_spoilt ? " (what was set has been written over)" : "");
 }
 
+const char *const why_process[] = {
+    [PERMANENT_ASKED] = "FORKSPAN_EXPORT=process",
+    [PERMANENT_NO_EXPORTER] = "a process of it could not open the exporter",
+    [PERMANENT_AGAIN] = "its processes come and go",
+};
+
+static void show_sender(FILE *to, const struct look_sender *s)
+{
+    fputs("  sender    ", to);
+    if (s->is == SENDER_PROCESS)
+        fprintf(to, "process %d for all (%s)\n", s->pid, why_process[s->why]);
+    else if (s->is == SENDER_KILLED)
+        fprintf(to, "a process for all (%s), which is gone: the next span or wait starts another\n",
+                why_process[s->why]);
+    else
+        fprintf(to, "a thread in each process that serves%s\n",
+                s->is == SENDER_IN_VAIN ? ": no process of its own can open the exporter" : "");
+}
+
 /* What is of interest only when it is there. */
 static void show_if_any(FILE *to, uint64_t n, const char *what)
 {
@@ -246,6 +265,7 @@ static void show_requests(FILE *to, const struct look *look)
 void show(FILE *to, const struct look *look, const struct look *before)
 {
     show_head(to, look);
+    show_sender(to, &look->sender);
     show_spans(to, look, before);
     show_processes(to, look, before);
     show_requests(to, look);

@@ -157,6 +157,17 @@ static void latency(FILE *to, const uint64_t latencies[LATENCY_BUCKETS])
                        i + 1 < SHOWN ? "," : "},");
 }
 
+static void sender(FILE *to, const struct look_sender *s)
+{
+    static const char *const is[] = {"threads", "process", "killed", "in_vain"};
+    static const char *const why[] = {"asked", "no_exporter", "again"};
+    bool one = s->is == SENDER_PROCESS || s->is == SENDER_KILLED;
+    fputs("\"sender\":{", to);
+    text(to, "is", is[s->is]);
+    text(to, "why", one ? why[s->why] : NULL);
+    fprintf(to, "\"pid\":%d},", s->pid);
+}
+
 void show_json(FILE *to, const struct look *look, const struct look *before)
 {
     fputs("{", to);
@@ -172,6 +183,7 @@ void show_json(FILE *to, const struct look *look, const struct look *before)
     else
         fputs("\"ratio\":null,", to);
     counters(to, "totals", look->totals);
+    sender(to, &look->sender);
     latency(to, look->latencies);
     fputs("\"per_second\":", to);
     if (before) {

@@ -62,6 +62,10 @@ struct ring {
     _Alignas(64) _Atomic uint64_t dropped;
 };
 
+/* Why a tree has a permanent consumer: FORKSPAN_EXPORT=process; a process of it could not open the exporter;
+ * one-shot ones came too often. */
+enum permanent_why { PERMANENT_ASKED, PERMANENT_NO_EXPORTER, PERMANENT_AGAIN };
+
 /* slot.one_shot: a process of the host; a consumer that leaves when all is sent; the one that stays. */
 enum slot_kind { SLOT_HOST, SLOT_ONE_SHOT, SLOT_PERMANENT };
 
@@ -147,10 +151,11 @@ struct arena_header {
     _Atomic uint64_t in_vain;      /* CLOCK_MONOTONIC, ns: when an exit had waited for all of its time */
     _Atomic uint64_t permanent;    /* consumer word of the tree's permanent consumer; 0: there is none yet */
     _Atomic uint64_t
-        permanent_ns;             /* CLOCK_MONOTONIC: when it was last started; UINT64_MAX: it can not work */
-    _Atomic uint64_t one_shot_ns; /* CLOCK_MONOTONIC: when a one-shot consumer last came */
-    uint64_t destination;         /* config_destination() of its maker */
-    int32_t semaphores;           /* arena/seat.h: id of the set, -1: none */
+        permanent_ns; /* CLOCK_MONOTONIC: when it was last started; UINT64_MAX: it can not work */
+    _Atomic uint32_t permanent_why; /* enum permanent_why */
+    _Atomic uint64_t one_shot_ns;   /* CLOCK_MONOTONIC: when a one-shot consumer last came */
+    uint64_t destination;           /* config_destination() of its maker */
+    int32_t semaphores;             /* arena/seat.h: id of the set, -1: none */
     struct registered registered[REGISTERED_MAX];
     _Atomic uint64_t former[COUNTERS]; /* sums of the slots that were given back */
     _Atomic uint64_t former_latencies[LATENCY_BUCKETS];

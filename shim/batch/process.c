@@ -134,7 +134,7 @@ static bool tree_gone(void)
 }
 
 /* Of several that were started at once one stays. */
-static bool become_permanent(struct consumer *c, struct slot *own)
+static bool become_permanent(struct consumer *c, struct slot *own, enum permanent_why why)
 {
     _Atomic uint64_t *word = &arena.header->permanent;
     uint64_t was = atomic_load(word);
@@ -142,6 +142,7 @@ static bool become_permanent(struct consumer *c, struct slot *own)
         if (was != 0 && consumer_alive(&arena, was))
             return false;
     } while (!atomic_compare_exchange_weak(word, &was, c->me));
+    atomic_store(&arena.header->permanent_why, why);
     atomic_store(&own->one_shot, SLOT_PERMANENT);
     return true;
 }
@@ -209,6 +210,13 @@ static void last_batches(void)
 
 /* -- */
 
+static enum permanent_why why_it_stays(const struct consume_options *options, const struct config *config)
+{
+    return !options->stay           ? PERMANENT_AGAIN
+           : config->export_process ? PERMANENT_ASKED
+                                    : PERMANENT_NO_EXPORTER;
+}
+
 static bool comes_again(void)
 {
     uint64_t now = now_ns(), last = atomic_exchange(&arena.header->one_shot_ns, now);
@@ -236,7 +244,7 @@ static const char *consume_here(const struct consume_options *options, const str
     atomic_store(&own->start_time, process_start_time(getpid()));
     /* One that the kernel does not tell when the tree has gone would stay for ever. */
     bool stays = (options->stay || (!options->sweep && comes_again())) && arena_mappings(&arena) != 0 &&
-                 become_permanent(&c, own);
+                 become_permanent(&c, own, why_it_stays(options, config));
     atomic_store(&own->consuming, 1);
 
     static const struct exporter_host host = {
