@@ -81,9 +81,10 @@ def invisible():
 class Server:
     running = []
 
-    def __init__(self, wrap=(), export="process", library=preload, **more):
-        self.said = open(os.path.join(folder, "said"), "w+")
-        self.process = subprocess.Popen([*wrap, prefork, "4"], env=environment(export, library, **more), stdout=subprocess.PIPE,
+    def __init__(self, wrap=(), export="process", library=preload, program=(prefork, "4"), said="said", **more):
+        self.name = said
+        self.said = open(os.path.join(folder, said), "w+")
+        self.process = subprocess.Popen([*wrap, *program], env=environment(export, library, **more), stdout=subprocess.PIPE,
                                         stderr=self.said, text=True, start_new_session=True)
         self.running.append(self.process)
         self.port, self.pid = map(int, self.process.stdout.readline().split())
@@ -103,7 +104,7 @@ class Server:
         def one(which):
             n = 0
             while not self.stopping:
-                path = f"/ok/{which}-{n}"
+                path = f"/ok/{self.name}/{which}-{n}"
                 n += 1
                 if self.get(path) is not None:
                     self.answered.append(path)
@@ -211,6 +212,73 @@ def consumer_killed(what, **more):
               [path for path in found if found[path] > 1][:20])
 
 
+def spans():
+    """(process.pid, url.path, error.type) of each in the file so far."""
+    found = []
+    for line in open(lines, encoding="utf-8") if os.path.exists(lines) else ():
+        for rs in json.loads(line)["resourceSpans"] if line.endswith("\n") else ():
+            for ss in rs["scopeSpans"]:
+                found += [(attributes(rs["resource"])["process.pid"], attributes(span).get("url.path"), attributes(span).get("error.type"))
+                          for span in ss["spans"]]
+    return found
+
+
+def born_unseen():
+    """Children that no layer saw, of a server that has a place of its own: theirs is another one, and their death is seen."""
+    names()
+    raw = os.path.join(os.path.dirname(prefork), "raw")
+    server = Server(program=[raw], OTEL_BSP_SCHEDULE_DELAY="100")
+    own = [server.get("/own") for _ in range(2)]
+    pids = [int(server.get("/child")) for _ in range(10)]
+    tap.check({int(pid) for pid in own} == {server.pid} and len({*pids, server.pid}) == 11, "raw clones answer", (own, pids))
+    for _ in range(3):
+        server.get("/die")
+    try:
+        until(lambda: sum(path == "/die" for _, path, _ in spans()) == 3, "the deaths are seen", 30)
+    except TimeoutError:
+        pass
+    found = spans()
+    died = [(pid, error) for pid, path, error in found if path == "/die"]
+    tap.check(len({pid for pid, _ in died} - {*pids, server.pid}) == 3 and {error for _, error in died} == {"SIGKILL"},
+              "raw clones that are killed while the server goes on: each request is a span of its process", f"{died}\n{server.log()}")
+    tap.check(sorted(pid for pid, path, _ in found if path == "/child") == sorted(pids),
+              "raw clones: each answer is a span of who gave it", f"{pids}\n{found}")
+    os.kill(server.pid, signal.SIGTERM)
+    server.end()
+    gone()
+
+
+def one_file_two_servers():
+    """One process sends for both; when it leaves with its server, the other one's next span starts another."""
+    names()
+    file = {"FORKSPAN_ARENA": os.path.join(folder, "shared arena"), "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    first = Server(said="first", **file)
+    first.load()
+    pid = until(lambda: consumers(folder), "the first one's process sends")
+    second = Server(said="second", **file)
+    second.load()
+    until(lambda: consumers(folder) == pid, "of two that would send one stays")
+    early = set(second.answered)
+    until(lambda: early <= {path for _, path, _ in spans()}, "it sends for the second, too")
+    os.kill(first.pid, signal.SIGTERM)
+    first.end()
+    until(lambda: pid[0] not in consumers(folder), "it leaves with its server")
+    second.more(50)
+    again = until(lambda: consumers(folder), "another one sends")
+    tap.check(len(pid) == len(again) == 1 and threads_of(second) == [1] * 5, "two servers, one file: one process sends, no thread does",
+              f"{pid} {again} {threads_of(second)}")
+    second.more(50)
+    os.kill(second.pid, signal.SIGTERM)
+    second.end()
+    gone()
+    found = names()
+    for which, server in (("first", first), ("second", second)):
+        missing = [path for path in server.answered if found[path] < 1]
+        tap.check(not missing and server.process.returncode == 0, f"two servers, one file: the {which} loses nothing",
+                  f"{len(missing)} of {len(server.answered)}\n{server.log()}")
+    tap.check(all(n == 1 for n in found.values()), "two servers, one file: nothing comes twice", [p for p in found if found[p] > 1][:20])
+
+
 def installed(name):
     """A library that has its exporter, and a command that has another one: one's path, and the other's exporter's."""
     place = os.path.join(folder, name)
@@ -285,6 +353,8 @@ try:
     parent_killed_first()
     consumer_killed("in memory")
     consumer_killed("in a file", FORKSPAN_ARENA=os.path.join(folder, "arena"))
+    born_unseen()
+    one_file_two_servers()
     no_exporter()
     first_process()
 finally:
