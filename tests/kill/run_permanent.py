@@ -19,6 +19,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
+from cgroup import NoCgroup, memory_cgroup  # noqa: E402
 from harness import Tap, attributes, children, clean_environment, consumers, gone as ended, until  # noqa: E402
 
 witness, prefork, preload, command = map(os.path.abspath, sys.argv[1:5])
@@ -279,6 +280,57 @@ def one_file_two_servers():
     tap.check(all(n == 1 for n in found.values()), "two servers, one file: nothing comes twice", [p for p in found if found[p] > 1][:20])
 
 
+def in_group(group):
+    return [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
+
+
+def stop_group(group, server, number):
+    """As a service manager does: a signal to each process there is. How long it takes until there is none."""
+    began = time.monotonic()
+
+    def empty():
+        pids = in_group(group)
+        if number == signal.SIGKILL or not server.stopping:
+            for pid in pids:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+        server.stopping = True
+        server.process.poll()  # or the first of them stays there as a zombie
+        return not pids
+
+    until(empty, "the group is empty", 30)
+    took = time.monotonic() - began
+    server.end()
+    return took
+
+
+def group_stopped():
+    """All processes of a service are signalled at once, the one that sends among them."""
+    try:
+        with memory_cgroup(1 << 30) as group:
+            enter = ("sh", "-c", f'echo $$ > {group}/cgroup.procs; exec env LD_PRELOAD={preload} "$0" "$@"')
+            for what, number, more in (("SIGTERM", signal.SIGTERM, {}), ("SIGKILL", signal.SIGKILL, {}),
+                                       ("SIGTERM, and nobody takes the spans", signal.SIGTERM, {
+                                           "OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://192.0.2.1:4318",
+                                           "OTEL_EXPORTER_OTLP_TIMEOUT": "2000", "FORKSPAN_EXIT_FLUSH": "500"})):
+                names()
+                server = Server(enter, library=None, **more)
+                server.load()
+                pids = in_group(group)
+                tap.check(len(pids) == 6 and set(consumers(folder)) < set(pids), f"a group, {what}: the process that sends is in it", pids)
+                took = stop_group(group, server, number)
+                wanted = 0 if number == signal.SIGTERM else -signal.SIGKILL
+                tap.check(server.process.returncode == wanted and took < 10, f"a group, {what}: it ends as without us, and the group is empty",
+                          f"{server.process.returncode} {took:.1f} s\n{server.log()}")
+                if number == signal.SIGTERM and not more:
+                    missing = lost(server, names())
+                    tap.check(not missing, f"a group, {what}: the last batch arrives", f"{len(missing)} of {len(server.answered)}\n{server.log()}")
+    except NoCgroup as why:
+        tap.skip("a group of processes that is stopped", str(why))
+
+
 def installed(name):
     """A library that has its exporter, and a command that has another one: one's path, and the other's exporter's."""
     place = os.path.join(folder, name)
@@ -327,14 +379,46 @@ def no_exporter():
                   f"{said} {len(missing)} of {len(server.answered)}\n{server.log()}")
 
 
+CONTAINER = ("unshare", "-pf", "--mount-proc", "--kill-child")
+
+
+def container():
+    if os.geteuid() == 0 and subprocess.run([*CONTAINER, "true"], capture_output=True).returncode == 0:
+        return True
+    tap.skip("as process 1", "needs root and PID namespaces")
+    return False
+
+
+def first_process_killed():
+    """Everything in its PID namespace dies with it. What had been sent is there, what lies in a file is sent from there."""
+    for what, wrap, victims, more in (
+            ("forkspan run as process 1, its server is killed as a whole", (*CONTAINER, command, "run", "--"),
+             lambda first: [*children(first), *(pid for child in children(first) for pid in children(child))], {}),
+            ("as process 1, killed, the arena in a file", (*CONTAINER, "env", f"LD_PRELOAD={preload}"), lambda first: [first],
+             {"FORKSPAN_ARENA": os.path.join(folder, "first arena")}),
+            ("as process 1, killed", (*CONTAINER, "env", f"LD_PRELOAD={preload}"), lambda first: [first],
+             {"OTEL_BSP_SCHEDULE_DELAY": "100"})):
+        names()
+        server = Server(wrap, library=None, **more)
+        server.load()
+        early = list(server.answered)
+        if "OTEL_BSP_SCHEDULE_DELAY" in more:
+            until(lambda: set(early) <= {path for _, path, _ in spans()}, "what is old enough is sent")
+        server.kill(victims(children(server.process.pid)[0]))
+        gone()
+        if "FORKSPAN_ARENA" in more:
+            subprocess.run([command, "export", more["FORKSPAN_ARENA"]], env=environment(library=None), timeout=60, check=True)
+        found = names()
+        wanted = early if "OTEL_BSP_SCHEDULE_DELAY" in more else server.answered
+        missing = [path for path in wanted if not found[path]]
+        tap.check(not missing and all(n == 1 for n in found.values()), f"{what}: nothing of that is lost, nothing comes twice",
+                  f"{len(missing)} of {len(wanted)}\n{server.log()}")
+
+
 def first_process():
     """A server that waits until it has no child, where orphans come to it."""
-    wrap = ("unshare", "-pf", "--mount-proc", "--kill-child")
-    if os.geteuid() != 0 or subprocess.run([*wrap, "true"], capture_output=True).returncode != 0:
-        tap.skip("as process 1", "needs root and PID namespaces")
-        return
     names()
-    server = Server((*wrap, "env", f"LD_PRELOAD={preload}"), library=None)
+    server = Server((*CONTAINER, "env", f"LD_PRELOAD={preload}"), library=None)
     server.load()
     os.kill(children(server.process.pid)[0], signal.SIGTERM)
     try:
@@ -355,8 +439,11 @@ try:
     consumer_killed("in a file", FORKSPAN_ARENA=os.path.join(folder, "arena"))
     born_unseen()
     one_file_two_servers()
+    group_stopped()
     no_exporter()
-    first_process()
+    if container():
+        first_process()
+        first_process_killed()
 finally:
     for process in Server.running:
         if process.poll() is None:
