@@ -212,7 +212,7 @@ const char *arena_attach(struct arena *a, int id)
     if (why) {
         shmdt(p);
     } else {
-        a->semaphores = a->header->semaphores;
+        a->semaphores = seat_recognise(a->header->semaphores);
         madvise(p, a->size, MADV_NOHUGEPAGE);
         madvise(p, a->size, MADV_DONTDUMP);
         ring_trust(&a->shape, a->max_queued);

@@ -28,15 +28,21 @@ static struct {
     uint32_t epoch;
 } own;
 
-/* Left by a tree that was killed whole: of this user, marked, and nobody sits there. */
-static bool abandoned(int id, const struct semid_ds *about)
+/* Of this user, and marked. */
+static bool marked(int id, const struct semid_ds *about)
 {
     unsigned long n = about->sem_nsems;
+    return about->sem_perm.cuid == geteuid() && about->sem_perm.__key == IPC_PRIVATE && n >= 2 &&
+           n <= SLOTS_MAX + 1 && semctl(id, 0, GETVAL) == MARK;
+}
+
+/* Left by a tree that was killed whole: nobody sits there. */
+static bool abandoned(int id, const struct semid_ds *about)
+{
     time_t now = time(NULL), then = about->sem_otime > about->sem_ctime ? about->sem_otime : about->sem_ctime;
-    if (about->sem_perm.cuid != geteuid() || about->sem_perm.__key != IPC_PRIVATE || n < 2 ||
-        n > SLOTS_MAX + 1 || now - then < YOUNG_S || semctl(id, 0, GETVAL) != MARK)
+    if (now - then < YOUNG_S || !marked(id, about))
         return false;
-    for (unsigned long i = 1; i < n; i++)
+    for (unsigned long i = 1; i < about->sem_nsems; i++)
         if (semctl(id, (int)i, GETVAL) != 0)
             return false;
     return true;
@@ -69,6 +75,16 @@ int seat_make(uint32_t slots)
     }
     errno = keep;
     return id;
+}
+
+int seat_recognise(int id)
+{
+    int keep = errno;
+    struct semid_ds about;
+    union argument how = {.about = &about};
+    bool ours = id >= 0 && semctl(id, 0, IPC_STAT, how) == 0 && marked(id, &about);
+    errno = keep;
+    return ours ? id : -1;
 }
 
 void seat_remove(const struct arena *a)

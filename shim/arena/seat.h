@@ -15,6 +15,9 @@
 /* Makes a set for `slots` processes; -1 where the kernel has none for us. Removes those that trees of this
  * user that were killed whole have left. Ordinary context. */
 int seat_make(uint32_t slots);
+/* The set that an arena names, for who attaches that; -1 where it is none of ours: any process of the tree
+ * can have written another id there, of a set that nobody here may raise or remove. */
+int seat_recognise(int id);
 /* The tree has gone: removes the set. */
 void seat_remove(const struct arena *a);
 
