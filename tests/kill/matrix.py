@@ -42,6 +42,7 @@ class Fatal:
     died: int  # when we had killed it, or knew of it
     pid: int = 0  # of the worker, where we know it
     by_us: bool = False  # it died at `died`
+    or_type: str = ""
 
 
 def fetch(port, path, timeout=30):
@@ -144,7 +145,8 @@ def cell(server, name, way, number, rng, group, fatal):
         died = time.time_ns()
     if status != (way.status or None):
         raise RuntimeError(f"{path} was answered {status}")
-    fatal[path] = Fatal(name, way.type, began, died, 0 if way.behind else pid, bool(way.signal) and not way.behind)
+    fatal[path] = Fatal(name, way.type, began, died, 0 if way.behind else pid, bool(way.signal) and not way.behind,
+                        way.or_type)
 
 
 def wrong_with(path, f, got):
@@ -153,7 +155,7 @@ def wrong_with(path, f, got):
         return [f"{path}: {len(got)} spans"]
     resource, span = got[0]
     have, start, end, wrong = attributes(span), int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"]), []
-    if have.get("error.type") != f.type or span.get("status", {}).get("code") != 2:
+    if have.get("error.type") not in (f.type, f.or_type or f.type) or span.get("status", {}).get("code") != 2:
         wrong.append(f"{path}: {have.get('error.type')!r} {span.get('status')}")
     if have.get("http.request.method") != "GET" or have.get("url.scheme") != "http":
         wrong.append(f"{path}: {have}")
@@ -183,7 +185,7 @@ def check(tap, name, load, fatal, spans, log, own=frozenset()):
               if attributes(s).get("http.response.status_code") != 200]
     tap.check(not failed, f"{name}: each has its status", failed[:20])
     # it was served beside one that ended its worker, or its answer had been written and did not arrive
-    endings = {f.type for f in fatal.values()}
+    endings = {type for f in fatal.values() for type in (f.type, f.or_type)}
     unlike = [f"{path}: {attributes(s)}" for path in load.broken for _, s in by_path[path]
               if attributes(s).get("error.type") not in endings and attributes(s).get("http.response.status_code") != 200]
     tap.check(not unlike, f"{name}: of {len(load.broken)} that broke those that have a span say what ended them", "\n".join(unlike[:20]))
