@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """CPU time a span exported, in all threads of its process, batches of 512, beside the Rust SDK where there is a cargo.
 
-bench/export.py [--build DIRECTORY] [--rounds N]
-
-Rounds are interleaved; the medians are printed. Wants a machine that does nothing else. The Rust side is built once, in
-the cache, from bench/export.rs and what crates.io has of the pinned versions.
+Rounds are interleaved. The Rust side is built once, in the cache, from bench/export.rs and what crates.io has of the
+pinned versions.
 """
-import argparse
 import os
 import pathlib
 import re
 import shutil
-import statistics
 import subprocess
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -48,32 +44,17 @@ def rust():
     return folder / "target/release/export"
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--build", default=HERE.parent / "build-bench")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--bursts", type=int, default=200)
-    options = parser.parse_args()
-    build = pathlib.Path(options.build)
-    beside = rust()
-    sink = subprocess.Popen([build / "bench/sink"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    endpoint = f"http://127.0.0.1:{int(sink.stdout.readline())}"
-    figures = {}
-    for _ in range(options.rounds):
+def figures(build, endpoint, rounds, bursts, with_rust):
+    """Of each (who, compression): nanoseconds of CPU a span, one a round."""
+    beside, found = rust() if with_rust else None, {}
+    for _ in range(rounds):
         for compression in ("none", "gzip"):
             plain = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FORKSPAN_"))}
             env = dict(plain, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_COMPRESSION=compression)
-            runs = {"forkspan": [build / "bench/span", "api", str(options.bursts)]}
+            runs = {"forkspan": [f"{build}/bench/span", "api", str(bursts)]}
             if beside:
-                runs["Rust SDK"] = [beside, endpoint, str(options.bursts), compression]
+                runs["the Rust SDK"] = [beside, endpoint, str(bursts), compression]
             for name, command in runs.items():
                 out = subprocess.run(command, env=env if name == "forkspan" else plain, capture_output=True, text=True, check=True).stdout
-                figures.setdefault((name, compression), []).append(float(re.search(r"cpu_a_span_exported ([\d.]+) ns", out)[1]))
-    sink.stdin.close()
-    sink.wait()
-    for (name, compression), values in figures.items():
-        print(f"{name}, HTTP protobuf, compression {compression}: {statistics.median(values):.0f} ns a span "
-              f"({min(values):.0f} to {max(values):.0f})")
-
-
-main()
+                found.setdefault((name, compression), []).append(float(re.search(r"cpu_a_span_exported ([\d.]+) ns", out)[1]))
+    return found

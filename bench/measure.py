@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+import export
 import homes
 import sdk
 import servers
@@ -100,6 +101,16 @@ def counted(options):
         n = instructions([f"{options.build}/bench/span", what, "1"], None, f"one_{what}", OTEL_TRACES_EXPORTER="otlp/stdout",
                          FORKSPAN_FILE="/dev/null")
         rows.append(row(f"{title}, on the thread that ends it", f"{n / bursts / 512:.0f} instructions"))
+    return rows
+
+
+def of_export(options, sink):
+    rows, marks = [], {"none": "600 ns", "gzip": "2500 ns"}
+    found = export.figures(options.build, sink.endpoint, 1 if options.tiny else 9, options.bursts // 2, not options.tiny)
+    for (who, compression), values in found.items():
+        rows.append(row(f"a span exported by {who}, OTLP/HTTP protobuf, compression {compression}: CPU of all threads at batch 512",
+                        f"{statistics.median(values):.0f} ns", marks[compression] if who == "forkspan" else "",
+                        f"{min(values):.0f} to {max(values):.0f} in {len(values)} processes in turn"))
     return rows
 
 
@@ -200,7 +211,7 @@ def of_python_tails(options, sink):
                 f"{statistics.median(found['batch']):.0f} us; {len(ratio)} rounds of 2 s")]
 
 
-PARTS = {"spans": of_spans, "arena": of_arena, "calls": of_calls, "true": of_true, "servers": of_servers, "homes": of_homes, "python": of_python, "python-tails": of_python_tails}
+PARTS = {"spans": of_spans, "export": of_export, "arena": of_arena, "calls": of_calls, "true": of_true, "servers": of_servers, "homes": of_homes, "python": of_python, "python-tails": of_python_tails}
 
 
 def machine():

@@ -95,6 +95,7 @@ static const struct field {
     {16, HTTP1_X_FORWARDED_HOST, "x-forwarded-host"},
     {17, HTTP1_X_FORWARDED_PROTO, "x-forwarded-proto"},
     {17, HTTP1_TRANSFER_ENCODING, "transfer-encoding"},
+    {UINT8_MAX, HTTP1_FIELD_OTHER, ""},
 };
 
 static uint64_t word_at(const void *p)
@@ -123,23 +124,36 @@ static bool same_name(const char *name, const uint8_t *s, size_t len)
 /* A name without control characters. */
 static uint8_t field_of(const uint8_t *name, size_t len)
 {
-    const uint32_t lengths =
-        1 << 4 | 1 << 7 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 17;
-    if (len >= 32 || !(lengths >> len & 1))
+    /* Where those of a length begin; the last of them stands for the lengths that none has. */
+    enum { NONE = sizeof fields / sizeof *fields - 1 };
+    static const uint8_t first[18] = {NONE, NONE, NONE, NONE, 0,    NONE, NONE, 1, NONE,
+                                      2,    3,    6,    NONE, NONE, 7,    8,    9, 10};
+    if (len >= sizeof first)
         return HTTP1_FIELD_OTHER;
-    for (const struct field *f = fields; f < fields + sizeof fields / sizeof *fields; f++)
-        if (f->len == len && same_name(f->name, name, len))
+    for (const struct field *f = fields + first[len]; f->len == len; f++)
+        if (same_name(f->name, name, len))
             return f->field;
     return HTTP1_FIELD_OTHER;
 }
 
-/* Eight bytes at a time, up to the word that holds an end. */
+/* Eight bytes at a time. The lowest bit of what these two return is in the first byte that is meant; the ones
+ * above may be false. */
 static const uint64_t each = UINT64_C(0x0101010101010101), tops = UINT64_C(0x8080808080808080);
+
+static uint64_t byte_below(uint64_t word, uint8_t c)
+{
+    return (word - each * c) & ~word & tops;
+}
 
 static uint64_t has_byte(uint64_t word, uint8_t c)
 {
-    word ^= each * c;
-    return (word - each) & ~word & tops;
+    return byte_below(word ^ each * c, 1);
+}
+
+/* The byte of the lowest bit: both of our machines are little-endian. */
+static size_t first_byte(uint64_t bits)
+{
+    return (size_t)__builtin_ctzll(bits) / 8;
 }
 
 /* How many bytes at s a request target may go on with. */
@@ -147,9 +161,9 @@ static size_t target_length(const uint8_t *s, size_t len)
 {
     size_t n = 0;
     for (; n + 8 <= len; n += 8) {
-        uint64_t word = word_at(s + n), up_to_blank = (word - each * 0x21) & ~word & tops;
-        if (up_to_blank | has_byte(word, 0x7f))
-            break;
+        uint64_t word = word_at(s + n), end = byte_below(word, ' ' + 1) | has_byte(word, 0x7f);
+        if (end)
+            return n + first_byte(end);
     }
     while (n < len && s[n] > ' ' && s[n] != 0x7f)
         n++;
@@ -161,11 +175,25 @@ static size_t line_length(const uint8_t *s, size_t len)
 {
     size_t n = 0;
     for (; n + 8 <= len; n += 8) {
-        uint64_t word = word_at(s + n);
-        if (has_byte(word, '\r') | has_byte(word, '\n'))
-            break;
+        uint64_t word = word_at(s + n), end = has_byte(word, '\r') | has_byte(word, '\n');
+        if (end)
+            return n + first_byte(end);
     }
     while (n < len && s[n] != '\r' && s[n] != '\n')
+        n++;
+    return n;
+}
+
+/* How many bytes at s a name may have that is judged as it is: up to its colon, a blank or anything below. */
+static size_t name_length(const uint8_t *s, size_t len)
+{
+    size_t n = 0;
+    for (; n + 8 <= len; n += 8) {
+        uint64_t word = word_at(s + n), end = byte_below(word, ' ' + 1) | has_byte(word, ':');
+        if (end)
+            return n + first_byte(end);
+    }
+    while (n < len && s[n] > ' ' && s[n] != ':')
         n++;
     return n;
 }
@@ -320,7 +348,8 @@ static bool is_framing(const struct http1 *p)
 /* The field is known: is its value asked for? */
 static void name_ends(struct http1 *p)
 {
-    if (p->field == HTTP1_FIELD_OTHER || p->field == HTTP1_CONNECTION || p->field == HTTP1_UPGRADE) {
+    if (p->field == HTTP1_FIELD_OTHER || p->field == HTTP1_CONNECTION || p->field == HTTP1_UPGRADE ||
+        (p->flags & IS_RESPONSE && !is_framing(p))) {
         if (p->field == HTTP1_UPGRADE)
             p->odd |= ODD_BEHIND;
         p->state = SKIP_LINE;
@@ -595,14 +624,17 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
                 p->state = HEAD_DONE;
                 return HTTP1_HEAD_END;
             }
+            /* Of a response only the framing counts, whose names begin with these. */
+            if (p->flags & IS_RESPONSE && lower(c) != 'c' && lower(c) != 't') {
+                p->state = SKIP_LINE;
+                break;
+            }
             p->name_len = 0;
             p->state = NAME;
             __attribute__((fallthrough));
         case NAME: {
-            size_t n = 0, len = p->name_len;
-            while (n < in->len && token[in->p[n]])
-                n++;
-            if (len == 0 && n < in->len && in->p[n] == ':') { /* whole and proper, as nearly all are */
+            size_t n = name_length(in->p, in->len), len = p->name_len;
+            if (len == 0 && n < in->len && in->p[n] == ':') { /* whole, as nearly all are */
                 p->field = field_of(in->p, n);
                 take(in, n + 1);
                 name_ends(p);
@@ -640,13 +672,16 @@ enum http1_event http1_next(struct http1 *p, struct http1_slice *in, struct http
             take(in, 1);
             p->state = HEAD_DONE;
             return HTTP1_HEAD_END;
-        case VALUE_BLANK:
-            if (c == ' ' || c == '\t') {
-                take(in, 1);
+        case VALUE_BLANK: {
+            size_t n = 0;
+            while (n < in->len && (in->p[n] == ' ' || in->p[n] == '\t'))
+                n++;
+            take(in, n);
+            if (in->len == 0)
                 break;
-            }
             p->state = VALUE;
             __attribute__((fallthrough));
+        }
         case VALUE: {
             bool bad = false;
             if (value_bytes(p, in, out, &bad))

@@ -8,10 +8,10 @@
  *
  *     while ((e = http1_next(&p, &in, &out)) != HTTP1_NEED_MORE && e != HTTP1_NOT_HTTP) ...
  *
- * Events of a message, in order: START; requests METHOD+ TARGET+ VERSION, responses VERSION STATUS; (VALUE*
- * VALUE_END)*; HEAD_END; then MESSAGE_END or UPGRADED. An interim response (1xx but 101) has no MESSAGE_END:
- * its HEAD_END (http1.status < 200) is followed by the START of the next. A response whose body lasts until
- * the connection closes has no MESSAGE_END either: see http1_ends_at_close().
+ * Events of a message, in order: START; requests METHOD+ TARGET+ VERSION (VALUE* VALUE_END)*, responses
+ * VERSION STATUS; HEAD_END; then MESSAGE_END or UPGRADED. An interim response (1xx but 101) has no
+ * MESSAGE_END: its HEAD_END (http1.status < 200) is followed by the START of the next. A response whose body
+ * lasts until the connection closes has no MESSAGE_END either: see http1_ends_at_close().
  */
 #ifndef FORKSPAN_WIRE_HTTP1_H
 #define FORKSPAN_WIRE_HTTP1_H
@@ -21,14 +21,14 @@
 #include <stdint.h>
 
 enum http1_event {
-    HTTP1_NEED_MORE,   /* the buffer is used up */
-    HTTP1_NOT_HTTP,    /* final: the stream is not HTTP/1; the parser costs nothing from now on */
-    HTTP1_START,       /* first byte of a message (not yet taken from the buffer) */
-    HTTP1_METHOD,      /* slice of the method (requests); may come in several pieces */
-    HTTP1_TARGET,      /* slice of the request target */
-    HTTP1_VERSION,     /* minor version known: http1.minor */
-    HTTP1_STATUS,      /* status code known: http1.status (responses) */
-    HTTP1_VALUE,       /* slice of the value of header http1.field (only of the fields of enum http1_field) */
+    HTTP1_NEED_MORE, /* the buffer is used up */
+    HTTP1_NOT_HTTP,  /* final: the stream is not HTTP/1; the parser costs nothing from now on */
+    HTTP1_START,     /* first byte of a message (not yet taken from the buffer) */
+    HTTP1_METHOD,    /* slice of the method (requests); may come in several pieces */
+    HTTP1_TARGET,    /* slice of the request target */
+    HTTP1_VERSION,   /* minor version known: http1.minor */
+    HTTP1_STATUS,    /* status code known: http1.status (responses) */
+    HTTP1_VALUE, /* requests: slice of the value of header http1.field (of the fields of enum http1_field) */
     HTTP1_VALUE_END,   /* the value of http1.field is complete; blanks at its end are part of the slices */
     HTTP1_HEAD_END,    /* the empty line behind the head */
     HTTP1_MESSAGE_END, /* last byte of the message, body included */
@@ -99,7 +99,7 @@ bool http1_idle(const struct http1 *p);
 bool http1_ends_at_close(const struct http1 *p);
 /* Another reader of the same bytes could see the messages begin elsewhere: a length beside a coding, two
  * lengths, a coding that is not chunked, lines that end in LF alone or are folded or have no proper name, an
- * upgrade asked for. Told of all messages before the one at hand; stays. */
+ * upgrade asked for. Of requests: told of all messages before the one at hand; stays. */
 bool http1_odd(const struct http1 *p);
 /* Says the same for a reason that the caller knows. */
 void http1_doubt(struct http1 *p);

@@ -89,11 +89,13 @@ static bool field_sound(unsigned rule, const struct proto_field *f)
     }
 }
 
+enum { ATTRIBUTE_TAG = 0x4a, KEY_TAG = 0x0a, VALUE_TAG = 0x12, STRING_TAG = 0x0a, INT_TAG = 0x18 };
+
 /* A KeyValue of a short key and a short text or a number, as encode.c writes it: sound, and found so without
  * the walk. Most are; false says nothing of the others. */
 static bool plain_pair(const uint8_t *p, size_t len)
 {
-    enum { KEY_TAG = 0x0a, VALUE_TAG = 0x12, STRING_TAG = 0x0a, INT_TAG = 0x18, HEADS = 4, VARINT_MAX = 10 };
+    enum { HEADS = 4, VARINT_MAX = 10 };
     if (len < HEADS || p[0] != KEY_TAG || p[1] >= 0x80 || len < HEADS + (size_t)p[1])
         return false;
     size_t key = p[1];
@@ -112,14 +114,34 @@ static bool plain_pair(const uint8_t *p, size_t len)
     return i == n - 1 && value[i] < 0x80;
 }
 
+/* How many bytes a Span's ids take where they come first, as encode.c writes them; 0 where they do not. */
+static size_t plain_ids(const uint8_t *p, size_t len)
+{
+    enum { TRACE_TAG = 0x0a, TRACE = 16, SPAN_TAG = 0x12, ID = 8, ALL = 2 + TRACE + 2 + ID };
+    bool there =
+        len >= ALL && p[0] == TRACE_TAG && p[1] == TRACE && p[2 + TRACE] == SPAN_TAG && p[3 + TRACE] == ID;
+    return there ? ALL : 0;
+}
+
+/* Passes over those of a Span's attributes that are plain pairs. */
+static const uint8_t *plain_attributes(const uint8_t *p, const uint8_t *end)
+{
+    while (end - p >= 2 && p[0] == ATTRIBUTE_TAG && p[1] < 0x80 && p[1] <= end - p - 2 &&
+           plain_pair(p + 2, p[1]))
+        p += 2 + p[1];
+    return p;
+}
+
 /* Spans in the message; -1: not sound. */
 static long walk(enum message in, const uint8_t *p, size_t len, unsigned depth)
 {
     long spans = in == SPAN;
-    unsigned ids = 0;
+    const uint8_t *const end = p + len;
     if (depth > DEPTH_MAX)
         return -1;
-    for (const uint8_t *end = p + len; p < end;) {
+    size_t first = in == SPAN ? plain_ids(p, len) : 0;
+    unsigned ids = first ? 3 : 0; /* bits: of the trace, of the span */
+    for (p += first; p < end;) {
         struct proto_field f;
         if (!proto_next(&p, end, &f))
             return -1;
@@ -132,7 +154,10 @@ static long walk(enum message in, const uint8_t *p, size_t len, unsigned depth)
         }
         if (!field_sound(rule, &f))
             return -1;
-        ids |= rule == TRACE_ID ? 1u : rule == SPAN_ID ? 2u : 0u;
+        if (in == SPAN) {
+            ids |= rule == TRACE_ID ? 1u : rule == SPAN_ID ? 2u : 0u;
+            p = plain_attributes(p, end);
+        }
         if (rule < MESSAGE || (rule == MESSAGE + KEY_VALUE && plain_pair(f.p, f.len)))
             continue;
         long inside = walk((enum message)(rule - MESSAGE), f.p, f.len, depth + 1);

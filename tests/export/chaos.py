@@ -425,6 +425,21 @@ def counts():
     counter.process.wait(20)
 
 
+def flush():
+    """A flush whose time is over has failed; the spans have not."""
+    receiver = Chameleon()
+    receiver.become("refusing")
+    counter = Counter(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="10000", OTEL_BSP_SCHEDULE_DELAY="60000")
+    counter.ask("make 10")
+    flushed, after = counter.ask("flush 300"), counter.ask("counts")
+    tap.check(not flushed and not after["failed"] and not after["dropped"], "flush: of no receiver, in less time than a second attempt waits: nothing is lost", after)
+    receiver.become(None)
+    flushed, after = counter.ask("flush 8000"), counter.ask("counts")
+    tap.check(flushed and after["exported"] == 10, "flush: and is sent by the next one", after)
+    counter.process.stdin.close()
+    counter.process.wait(20)
+
+
 def main():
     certificates = Certificates()
     with tempfile.TemporaryDirectory(prefix="forkspan-chaos-") as folder:
@@ -432,6 +447,7 @@ def main():
         if options.latency:
             latency(folder)
     counts()
+    flush()
     tap.end()
 
 

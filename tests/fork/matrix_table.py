@@ -60,7 +60,7 @@ def _c(text, *options, **more):
     return Circumstance(text, tuple(options), **more)
 
 
-QUICK = (("OTEL_BSP_SCHEDULE_DELAY", "10"), ("OTEL_BSP_MAX_QUEUE_SIZE", "8192"))
+QUICK = (("OTEL_BSP_SCHEDULE_DELAY", "10"), ("OTEL_BSP_MAX_QUEUE_SIZE", "32768"))
 BUSY = ("batch", "enders=8")
 ALLOCATORS = {"jemalloc": "libjemalloc.so.2", "tcmalloc": "libtcmalloc_minimal.so.4", "mimalloc": "libmimalloc.so.2"}
 CIRCUMSTANCES = {

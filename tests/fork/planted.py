@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small prefork server with a deadlock planted in it, for the tests of scripts/deadlock-regression.
 
-planted.py none|birth|request|end
+planted.py none|birth|request|end|deaf
 
 birth:    a thread of the master holds a lock at the fork, and now and then a worker takes it before it serves
 request:  the same lock is taken by every 50th request of a worker
 end:      a worker that is asked to end takes it
+deaf:     no hang: a worker does not hear that it is asked to end, the first time
 """
 import os
 import signal
@@ -25,7 +26,13 @@ def planted_lock():
 def serve(listener, number):
     kind = sys.argv[1]
 
+    asked = 0
+
     def on_term(*_):
+        nonlocal asked
+        asked += 1
+        if kind == "deaf" and asked == 1:
+            return
         if kind == "end" and number % 3 == 0:
             planted_lock()
         os._exit(0)
@@ -53,13 +60,13 @@ def main():
         nonlocal stopping
         stopping = True
         for pid in workers:
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGKILL if sys.argv[1] == "deaf" else signal.SIGTERM)
 
     def on_hup(*_):
         for pid in workers:
             os.kill(pid, signal.SIGTERM)
 
-    held, forked = threading.Event(), threading.Event()
+    held, forked, holds = threading.Event(), threading.Event(), sys.argv[1] not in ("none", "deaf")
 
     def hold():
         while True:
@@ -68,14 +75,14 @@ def main():
                 forked.wait()
                 forked.clear()
 
-    if sys.argv[1] != "none":
+    if holds:
         threading.Thread(target=hold, daemon=True).start()
     signal.signal(signal.SIGTERM, on_term)
     signal.signal(signal.SIGHUP, on_hup)
     while workers or not stopping:
         while len(workers) < WORKERS and not stopping:
             made += 1
-            if sys.argv[1] != "none":
+            if holds:
                 held.wait()  # the moment that comes once in a thousand forks, each time
                 held.clear()
             pid = os.fork()

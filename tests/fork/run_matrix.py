@@ -143,7 +143,8 @@ class Run:
             words = rest.split()
             if kind == "h":
                 if " fds " in rest:
-                    rest = re.sub(r"\d=facts,", "", rest)  # another thread of the driver, at its notes
+                    # another thread of the driver, at its notes or in its first allocations (libc counts the CPUs)
+                    rest = re.sub(r"\d=(facts|online),", "", rest)
                 if " fds " in rest and (".parent fds" in rest or ".end fds" in rest or cell.way in (*RAW, "clone_files")):
                     # the batch thread's connection, which the process that exports has; the child of a raw system call
                     # until its first span; and a child that shares the files
@@ -151,10 +152,11 @@ class Run:
                     if cell.circumstance == "starting" and cell.way not in RAW and (".parent fds" in rest or ".end fds" in rest):
                         # what is being opened, and a socket before it is moved up
                         rest = re.sub(r"\d=([\w.-]+\.(conf|so|crt|cnf)[\d.]*|socket:),", "", rest)
-                    # what its own thread opens for a moment: /proc/PID/stat, a resolver's socket
+                    # what its own thread opens for a moment: /proc/PID/stat, its log, a resolver's socket
                     if ".parent fds" in rest or ".end fds" in rest:
-                        rest = re.sub(r"\d=stat,", "", rest)
-                    if ".parent fds" in rest and cell.circumstance == "dns":
+                        rest = re.sub(r"\d=(stat|log),", "", rest)
+                    if cell.circumstance in ("dns", "dead"):
+                        # the resolver's, or that of the next attempt, before it is moved up
                         rest = re.sub(r"3=socket:,$", "", rest)
                 self.host[" ".join(words[:2])].append(rest)
             elif kind == "t":

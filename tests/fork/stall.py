@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Receivers that keep a batch thread where a test wants it until the file `release` is there; `arrived` says that it is."""
+import ctypes
 import http.server
 import os
 import socket
@@ -11,6 +12,8 @@ import time
 
 from receiver import all_of, fields
 import gzip
+
+SO_ATTACH_FILTER = 26
 
 
 def make_certificate(folder):
@@ -50,6 +53,48 @@ def read_spans(body):
                 path = of_http.get("url.path")
                 found.append(Span(f"GET {path} {of_http.get('http.response.status_code')}" if path else name, part[2].hex(), part[1].hex(), pid, path))
     return found
+
+
+def queued(listening):
+    """Connections that are waiting to be accepted: tcpi_unacked of a listening socket."""
+    return struct.unpack_from("I", listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 64), 24)[0]
+
+
+class Refused:
+    """A connection to a port of this machine that nobody listens at was refused. For root, who sees the packet itself;
+    for others any reset that the machine has sent, be it somebody else's."""
+
+    def __init__(self, port):
+        self.raw = None
+        if os.geteuid() == 0:
+            self.raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+            # the source port, behind an IP header of 20 bytes; everything that port sends is a reset
+            steps = ((0x28, 0, 0, 20), (0x15, 0, 1, port), (0x06, 0, 0, 0xffff), (0x06, 0, 0, 0))
+            program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+            self.raw.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(steps), ctypes.addressof(program)))
+            self.raw.settimeout(0.05)
+        else:
+            self.before = self.sent()
+
+    @staticmethod
+    def sent():
+        lines = open("/proc/net/snmp").read().splitlines()
+        names, values = [line.split()[1:] for line in lines if line.startswith("Tcp:")]
+        return int(dict(zip(names, values))["OutRsts"])
+
+    def seen(self):
+        if not self.raw:
+            return self.sent() != self.before
+        try:
+            return bool(self.raw.recv(64))
+        except TimeoutError:
+            return False
+
+    def wait(self, stopped):
+        while not stopped.is_set() and not self.seen():
+            stopped.wait(0 if self.raw else 0.005)
+        if self.raw:
+            self.raw.close()
 
 
 class StallingReceiver:
@@ -112,8 +157,10 @@ class StallingReceiver:
             self.tls.load_cert_chain(*certificate)
             self.endpoint = f"https://127.0.0.1:{self.port}"
         if mode == "dead":
+            self.refused = Refused(self.port)
             self.start(self._dead)
         elif mode == "connecting":
+            self._fill_backlog()
             self.start(self._full_backlog)
         else:
             self.server.server_activate()
@@ -162,37 +209,30 @@ class StallingReceiver:
             open(self.path("during"), "w").close()
 
     def _dead(self):
-        """Bound and not listening: every connection is refused; seen by the port's own failed attempts."""
-        # A refused attempt leaves nothing to see on this side: the kernel's counter of resets sent tells.
-        def resets():
-            lines = open("/proc/net/snmp").read().splitlines()
-            names, values = [line.split()[1:] for line in lines if line.startswith("Tcp:")]
-            return int(dict(zip(names, values))["OutRsts"])
-        before = resets()
-        while resets() == before and not self.stopped.wait(0.005):
-            pass
+        """Bound and not listening: every connection is refused."""
+        self.refused.wait(self.stopped)
         self.hold()
         self.server.server_activate()
         self.serve()
 
-    def _full_backlog(self):
-        """The queue of connections is full: further ones stay in SYN_SENT."""
+    def _fill_backlog(self):
+        """From now on a connection stays in SYN_SENT: the queue has room for one, and one is there."""
         self.server.socket.listen(0)
-        fillers = []
-        for _ in range(2):
-            s = socket.socket()
-            s.setblocking(False)
-            s.connect_ex(("127.0.0.1", self.port))
-            fillers.append(s)
+        self.filler = socket.create_connection(("127.0.0.1", self.port), 5)
+        until = time.monotonic() + 5
+        while not queued(self.server.socket):  # it is connected on its own side before it is in the queue
+            if time.monotonic() > until:
+                raise RuntimeError("the queue of connections stays empty")
+            time.sleep(0.001)
+
+    def _full_backlog(self):
         wanted = f"0100007F:{self.port:04X} 02 "
-        own = {f"{s.getsockname()[1]:04X}" for s in fillers}
         while not self.stopped.wait(0.005):
             lines = [line.split() for line in open("/proc/net/tcp")]
-            if any(line[2] + " " + line[3] + " " == wanted and line[1].split(":")[1] not in own for line in lines[1:]):
+            if any(line[2] + " " + line[3] + " " == wanted for line in lines[1:]):
                 break
         self.hold()
-        for s in fillers:
-            s.close()
+        self.filler.close()
         self.server.socket.listen(256)
         self.serve()
 

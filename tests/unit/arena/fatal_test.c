@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { CELLS = 64, UNITS = 8192, ME = 0, DEAD = 1, OTHER = 2, SLOTS = 6 };
@@ -90,7 +91,7 @@ static void live_slot(uint32_t i, uint32_t liveness)
     atomic_store(&arena.header->liveness[i], liveness);
 }
 
-static void make(void)
+static void make_in(void *memory(size_t))
 {
     static const struct exporter_ops ops = {.send = take};
     static const char *methods[] = {"GET", NULL};
@@ -103,7 +104,7 @@ static void make(void)
     arena.slot_size = (arena.ring_off + ring_size(CELLS, UNITS) + 4095) / 4096 * 4096;
     arena.slots_off = (sizeof(struct arena_header) + 4095) / 4096 * 4096;
     arena.size = arena.slots_off + SLOTS * arena.slot_size;
-    arena.header = aligned_alloc(4096, arena.size);
+    arena.header = memory(arena.size);
     memset(arena.header, 0, arena.size);
     ring_trust(&arena.shape, CELLS);
     live_slot(ME, (uint32_t)gettid());
@@ -118,6 +119,24 @@ static void make(void)
                                  .stopping = never,
                                  .me = consumer_word(ME, 1)};
     atomic_store(&arena_slot(&arena, ME)->consuming, 1);
+}
+
+static void *of_the_heap(size_t size)
+{
+    return aligned_alloc(4096, size);
+}
+
+/* As an arena that is no file. */
+static void *shared(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(p, MAP_FAILED);
+    return p;
+}
+
+static void make(void)
+{
+    make_in(of_the_heap);
 }
 
 static struct request *open_request(const char *path)
@@ -299,6 +318,41 @@ Test(fatal, who_claims_the_slot_next_finds_it_empty)
         const char *at = (const char *)request_claim(table);
         cr_assert(at > (const char *)table && at < (const char *)table + request_table_size(), "%u", i);
     }
+}
+
+/* How many of the pages that hold nothing but the ring of the dead one's slot the system has given memory. */
+static size_t ring_pages(void)
+{
+    enum { MOST = 1024 };
+    static unsigned char resident[MOST];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = 0;
+    uintptr_t begin = ((uintptr_t)slot_ring(&arena, dead) + page - 1) / page * page,
+              end = (uintptr_t)dead + arena.slot_size;
+    size_t pages = (end - begin) / page;
+    cr_assert(pages > 8 && pages <= MOST);
+    cr_assert_eq(mincore((void *)begin, pages * page, resident), 0);
+    for (size_t i = 0; i < pages; i++)
+        n += resident[i] & 1;
+    return n;
+}
+
+Test(fatal, its_memory_goes_back_to_the_system)
+{
+    enum { RECORD = 2048 };
+    make_in(shared);
+    atomic_store(&dead->epoch, 7);
+    unsigned spans = 0;
+    for (struct ring_place place; ring_reserve(slot_ring(&arena, dead), RECORD, &place); spans++) {
+        memcpy(place.p, small, sizeof small);
+        ring_commit(&place, sizeof small, RING_SCOPE_HTTP);
+    }
+    cr_assert_gt(ring_pages(), 0);
+    told(SIGKILL);
+    consumer_run(&consumer, 0);
+    cr_assert_eq(n_sent, spans);
+    cr_assert(given_back());
+    cr_assert_eq(ring_pages(), 0);
+    cr_assert_eq(atomic_load(&dead->epoch), 7, "its next owner has another number");
 }
 
 Test(fatal, what_a_killed_sweeper_claimed_is_taken_over)

@@ -137,6 +137,69 @@ Test(span, flags_say_where_the_parent_is)
     }
 }
 
+/* Everything is as long as it may be, and each byte of it takes the room of three. */
+Test(span, the_room_is_enough)
+{
+    enum { NAME = 300, MESSAGE = 200 };
+    static char message[MESSAGE + 1];
+    static uint8_t bad[TRACESTATE_MAX], bytes[1 << 14];
+    memset(bad, 0xff, sizeof bad);
+    memset(message, 0xff, MESSAGE);
+    struct span_head h = {.ctx = {.trace_id = {1}, .span_id = {1}},
+                          .has_parent = true,
+                          .kind = 2,
+                          .start_ns = 1,
+                          .end_ns = 2,
+                          .name = (const char *)bad,
+                          .name_len = NAME,
+                          .tracestate = bad,
+                          .tracestate_len = sizeof bad,
+                          .status = 2,
+                          .status_message = message,
+                          .dropped_attributes = UINT32_MAX,
+                          .dropped_events = UINT32_MAX,
+                          .dropped_links = UINT32_MAX};
+    struct wire w = {.p = bytes, .end = bytes + span_room(&h)};
+    uint8_t *start = span_open(&w, &h);
+    size_t len = span_close(&w, start);
+    cr_assert_not(w.over);
+    cr_assert_leq(w.p, w.end, "%td bytes beyond", w.p - w.end);
+    Otlp__ScopeSpans *ss = otlp__scope_spans__unpack(NULL, len, start);
+    cr_assert_not_null(ss);
+    cr_assert_eq(strlen(ss->spans[0]->name), 3 * NAME);
+    cr_assert_eq(strlen(ss->spans[0]->trace_state), 3 * sizeof bad);
+    cr_assert_eq(strlen(ss->spans[0]->status->message), 3 * MESSAGE);
+    cr_assert_eq(ss->spans[0]->dropped_links_count, UINT32_MAX);
+    otlp__scope_spans__free_unpacked(ss, NULL);
+}
+
+/* Where a length begins to take two bytes, that of the pair first, then those of what is in it. */
+Test(span, keys_and_values_of_each_length)
+{
+    static uint8_t bytes[2048];
+    char key[161], value[161];
+    memset(key, 'k', sizeof key);
+    memset(value, 'v', sizeof value);
+    for (size_t k = 1; k < sizeof key; k++)
+        for (size_t v = 0; v < sizeof value; v++) {
+            struct span_head h = {.ctx = {.trace_id = {1}, .span_id = {1}}, .name = "x", .name_len = 1};
+            struct wire w = {.p = bytes, .end = bytes + sizeof bytes};
+            uint8_t *start = span_open(&w, &h);
+            wire_key_string(&w, key, k, (const uint8_t *)value, v);
+            wire_key_int(&w, key, k, -(int64_t)v);
+            size_t len = span_close(&w, start);
+            Otlp__ScopeSpans *ss = otlp__scope_spans__unpack(NULL, len, start);
+            cr_assert_not_null(ss, "key of %zu, value of %zu", k, v);
+            Otlp__KeyValue **a = ss->spans[0]->attributes;
+            cr_assert_eq(ss->spans[0]->n_attributes, 2);
+            cr_assert(strlen(a[0]->key) == k && memcmp(a[0]->key, key, k) == 0);
+            cr_assert(strlen(a[0]->value->string_value) == v &&
+                      memcmp(a[0]->value->string_value, value, v) == 0);
+            cr_assert(strlen(a[1]->key) == k && a[1]->value->int_value == -(int64_t)v);
+            otlp__scope_spans__free_unpacked(ss, NULL);
+        }
+}
+
 /* edge case 30 */
 Test(span, unix_time_by_the_monotonic_clock)
 {

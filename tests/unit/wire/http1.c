@@ -194,7 +194,7 @@ static const struct sample corpus[] = {
     {RES, "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", "start 1.1 200 head end"},
     {RES, "HTTP/1.0 404 Not Found\nContent-Length: 1\n\nxHTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n",
      "start 1.0 404 head end start 1.1 500 head end"},
-    {RES, "HTTP/1.1 200 OK\r\nHost: x\r\n\r\nall of it\r\n\r\nHTTP/1.1 200 OK", "start 1.1 200 B:x ; head"},
+    {RES, "HTTP/1.1 200 OK\r\nHost: x\r\n\r\nall of it\r\n\r\nHTTP/1.1 200 OK", "start 1.1 200 head"},
     {RES,
      "HTTP/1.1 204 No\r\n\r\nHTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 K\r\nContent-Length: "
      "0\r\n\r\n",
@@ -213,6 +213,10 @@ static const struct sample corpus[] = {
     {RES_CONNECT, "HTTP/1.1 407 No\r\nContent-Length: 1\r\n\r\nx", "start 1.1 407 head end"},
     {RES, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n0123456789abcde\r\n0\r\n\r\n",
      "start 1.1 200 head end"},
+    {RES,
+     "HTTP/1.1 200 OK\r\nTE: x\r\n: y\r\nUpgrade: z\r\n folded\r\nno colon\r\nConTent-LENGTH:\r\n 1\r\n\r\nx"
+     "HTTP/1.1 200 OK\r\ntransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     "start 1.1 200 head end start 1.1 200 head end"},
     {RES, "220 smtp ready\r\n", "NOT_HTTP"},
     {RES, "HTTP/1.1 20\r\n", "start 1.1 NOT_HTTP"},
     {RES, "HTTP/1.1 2000 x\r\n", "start 1.1 200 NOT_HTTP"},
