@@ -249,6 +249,33 @@ def born_unseen():
     gone()
 
 
+def made_itself():
+    """A process for each request, and nobody asked for one that sends: it is there, and forkspan status and explain say why."""
+    names()
+    server = Server(program=[os.path.join(os.path.dirname(prefork), "each"), "fork", "_exit", "0"], export="thread")
+
+    def told(*words):
+        return subprocess.run([command, *map(str, words)], env=clean_environment(), capture_output=True, text=True, timeout=60).stdout
+
+    def sender():
+        arenas = json.loads(told("status", "--json", "--interval", "0"))["arenas"]
+        return next((arena["sender"] for arena in arenas if arena["maker_pid"] == server.pid and arena["sender"]["is"] == "process"), None)
+
+    try:
+        # The dead are found when the server looks at its children, which is at a request.
+        until(lambda: server.get("/") and consumers(folder), "one sends what the dead have left")
+        until(lambda: not consumers(folder), "and leaves")
+        until(lambda: server.get("/") and consumers(folder), "another one comes")
+        found = until(sender, "which stays")
+        text = told("explain", found["pid"])
+        tap.check(found["why"] == "again" and [found["pid"]] == consumers(folder) and "its processes come and go" in text,
+                  "one that sends for all without being asked: it is said which, and why", f"{found} {text}")
+    finally:
+        os.kill(server.pid, signal.SIGTERM)
+        server.end()
+        gone()
+
+
 def one_file_two_servers():
     """One process sends for both; when it leaves with its server, the other one's next span starts another."""
     names()
@@ -438,6 +465,7 @@ try:
     consumer_killed("in memory")
     consumer_killed("in a file", FORKSPAN_ARENA=os.path.join(folder, "arena"))
     born_unseen()
+    made_itself()
     one_file_two_servers()
     group_stopped()
     no_exporter()
