@@ -80,7 +80,7 @@ int seat_make(uint32_t slots)
 int seat_recognise(int id)
 {
     int keep = errno;
-    struct semid_ds about;
+    struct semid_ds about = {0};
     union argument how = {.about = &about};
     bool ours = id >= 0 && semctl(id, 0, IPC_STAT, how) == 0 && marked(id, &about);
     errno = keep;
