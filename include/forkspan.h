@@ -341,9 +341,10 @@ static inline bool forkspan_submit(const void *request, size_t len)
 }
 
 /* Waits until all that this process has queued is exported, at most `timeout_ms`. False if that was not
- * enough, if the receiver refused something, or where nobody can export (a child made by _Fork or clone
- * beside other threads has no thread of ours: what it queued is sent by another process of its server). True
- * where nothing was queued, as without the library. Not in a signal handler. */
+ * enough (what is left stays queued, and is sent later), if the receiver refused something, or where nobody
+ * can export (a child made by _Fork or clone beside other threads has no thread of ours: what it queued is
+ * sent by another process of its server). True where nothing was queued, as without the library. Not in a
+ * signal handler. */
 static inline bool forkspan_flush(uint32_t timeout_ms)
 {
     return !forkspan_api_found || forkspan_api_found->flush(timeout_ms);

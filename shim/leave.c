@@ -96,7 +96,7 @@ static void take_seat_again(void)
 {
     seat_take(&self.arena);
     if (process_shares())
-        seat_note(arena_slot(&self.arena, self.index));
+        seat_note(arena_slot(&self.arena, self.index), seat_own());
 }
 
 void process_exec_before(struct process_exec *call)
@@ -252,7 +252,7 @@ void process_exit(void)
                 permanent_flush(&self.arena, true, ms_until(until));
         } else if (!self.no_thread) {
             if (!thread_running() && (self.slot || process_claim()))
-                thread_start(self.home, self.config, self.index);
+                process_start_thread();
             thread_flush(ms_until(until), true);
         }
         /* With time left, what lies there is of processes that have just left it to the next one. A file

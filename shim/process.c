@@ -177,6 +177,7 @@ void process_forks(void)
 
 bool process_claim(void)
 {
+    const uint64_t now = generation_now(), seat = seat_own();
     self.home = &self.arena;
     if (!arena_admits(&self.arena, self.config) && !arena_renew(&self.arena))
         return false;
@@ -197,19 +198,32 @@ bool process_claim(void)
     size_t len = resource_encode(self.config, s->resource, RESOURCE_MAX);
     atomic_store(&s->resource_len, (uint32_t)len);
     atomic_store(&s->ticket, self.ticket);
-    seat_note(s);
+    seat_note(s, seat);
     /* Producers write through a second mapping of the same memory: in a fork's child private zeroes are put
      * over it, while the arena itself stays. */
     void *alias = mremap(s, 0, self.arena.slot_size, MREMAP_MAYMOVE);
     if (alias == MAP_FAILED)
         alias = s;
     self.index = (uint32_t)i;
+    atomic_store(&self.claimed_in, now);
     atomic_store(&woken_at, 0);
     self.ring = slot_ring(self.home, alias);
     self.slot = alias;
     for (int c = 0; c < COUNTERS; c++)
         atomic_fetch_add(&s->counters[c], atomic_exchange(&uncounted[c], 0));
-    return true;
+    if (generation_now() == now)
+        return true;
+    /* The child of a fork in a handler that interrupted this: the slot is its parent's. */
+    self.slot = NULL;
+    self.ring = NULL;
+    return false;
+}
+
+bool process_start_thread(void)
+{
+    const uint64_t of =
+        atomic_load(&self.claimed_in); /* first: the index of a later claim is refused with it */
+    return thread_start(self.home, self.config, self.index, of);
 }
 
 static void reinit(bool no_thread);
@@ -275,7 +289,7 @@ static bool set_up(bool serving, bool signal_safe_only)
     ok = ok && (self.slot || process_claim());
     if (ok) {
         self.served |= serving;
-        if (fresh && (!self.served || self.no_thread || process_exports()))
+        if (fresh && (!self.served || self.no_thread || process_exports()) && generation_now() == now)
             birth_tell(self.home, self.config, self.index);
         bool wants = self.served && !self.no_thread && !thread_running();
         if (process_exports())
@@ -283,7 +297,7 @@ static bool set_up(bool serving, bool signal_safe_only)
         else if (wants && (signal_safe_only || in_signal_handler()))
             atomic_store(&thread_due, true);
         else if (wants)
-            atomic_store(&thread_due, !thread_start(self.home, self.config, self.index));
+            atomic_store(&thread_due, !process_start_thread());
         if (self.served || !serving)
             atomic_store(&ready, now);
     }
@@ -325,7 +339,8 @@ bool process_makes_spans(bool signal_safe_only)
             return true;
         /* A program that neither listens nor serves: its thread comes when a span has waited for the schedule
          * delay, or at a half-full ring. A short command never pays for one. */
-        uint32_t queued = ring_queued(self.ring);
+        struct ring *r = self.ring;
+        uint32_t queued = r ? ring_queued(r) : 0; /* none: in the child of a fork that interrupted this */
         if (queued == 0) {
             self.oldest_ns = 0;
             return true;
@@ -335,7 +350,7 @@ bool process_makes_spans(bool signal_safe_only)
             self.oldest_ns = t;
         if (queued >= self.config->max_queue / 2 ||
             t - self.oldest_ns >= (uint64_t)self.config->schedule_delay_ms * 1000000u)
-            thread_start(self.home, self.config, self.index);
+            process_start_thread();
         return true;
     }
     return set_up(false, signal_safe_only);
@@ -354,6 +369,8 @@ bool process_flush(uint32_t timeout_ms)
     enum { PAUSE_NS = 2000000 };
     static _Atomic uint32_t nothing; /* a word nobody wakes */
     struct ring *r = self.ring;
+    if (!r)
+        return true; /* nor has the child of a fork that interrupted this */
     const ring_at to = ring_head(r);
     const uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000u;
     const uint64_t failed = process_counted(COUNT_FAILED);
@@ -362,7 +379,7 @@ bool process_flush(uint32_t timeout_ms)
         return emptied(r, to) && process_counted(COUNT_FAILED) == failed;
     }
     if (!emptied(r, to) && !self.no_thread)
-        thread_start(self.home, self.config, self.index);
+        process_start_thread();
     while (!emptied(r, to)) {
         uint64_t now = clock_ns(CLOCK_MONOTONIC);
         if (now >= until)

@@ -16,7 +16,8 @@ struct process_self {
     struct slot *_Atomic slot; /* through the alias; NULL: none claimed */
     struct ring *_Atomic ring; /* through the alias */
     uint32_t index;
-    uint64_t ticket; /* arena/news.h */
+    _Atomic uint64_t claimed_in; /* the generation that claimed it; written after it */
+    uint64_t ticket;             /* arena/news.h */
     _Atomic bool listens;
     _Atomic bool served;         /* it may have a thread */
     _Atomic bool no_thread;      /* born behind libc's back among other threads */
@@ -45,6 +46,8 @@ static inline bool process_exports(void)
 /* Claims the slot of this process, a private one where there is no other. System calls only: also in a signal
  * handler. */
 bool process_claim(void);
+/* Starts the batch thread for it, where it is this process's. Ordinary context; false as thread_start(). */
+bool process_start_thread(void);
 /* In a child. */
 void leave_postfork_child(void);
 

@@ -134,10 +134,15 @@ void seat_leave(const struct arena *a)
     errno = keep;
 }
 
-void seat_note(struct slot *s)
+uint64_t seat_own(void)
 {
-    atomic_store(&s->seat_epoch, own.epoch);
-    atomic_store(&s->seat, own.number);
+    return (uint64_t)own.epoch << 32 | own.number;
+}
+
+void seat_note(struct slot *s, uint64_t seat)
+{
+    atomic_store(&s->seat_epoch, (uint32_t)(seat >> 32));
+    atomic_store(&s->seat, (uint32_t)seat);
 }
 
 enum seat seat_ask(const struct arena *a, struct slot *s)

@@ -28,8 +28,11 @@ void seat_take(const struct arena *a);
 void seat_forget(void);
 /* Before exec. */
 void seat_leave(const struct arena *a);
-/* At the claim of a slot: it is the one of this process's seat. */
-void seat_note(struct slot *s);
+/* The seat of this process, for seat_note(). */
+uint64_t seat_own(void);
+/* At the claim of a slot: its process has that seat. Asked for before the claim: the child of a fork in a
+ * handler that interrupts it goes on in its parent's slot, and its own seat would bury the living there. */
+void seat_note(struct slot *s, uint64_t seat);
 
 enum seat { SEAT_UNKNOWN, SEAT_TAKEN, SEAT_LEFT };
 /* Is the slot's process still there? Unknown where nobody may ask, or nobody answers. */

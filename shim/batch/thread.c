@@ -43,6 +43,7 @@ static _Atomic uint64_t flush_until; /* CLOCK_MONOTONIC */
 static _Atomic bool asleep;          /* it waits for *wake to change; else it looks at it by itself */
 static _Atomic bool running;         /* or about to: somebody starts it */
 static _Atomic uint64_t there;       /* the generation in which it began to be one of the process's threads */
+static _Atomic uint64_t meant_for;   /* the generation of whose slot it is */
 
 static struct consumer consumer;
 static uint32_t own_slot;
@@ -143,6 +144,11 @@ static void *batch_thread(void *arg)
 {
     (void)arg;
     tls.own = true;
+    if (atomic_load(&meant_for) != generation_now() && !KNOB_OFF(own_start)) {
+        rest_forget();
+        atomic_store(&running, false);
+        return NULL;
+    }
     atomic_store(&there, generation_now());
     if (KNOB_OFF(raw_mask))
         syscall(SYS_rt_sigprocmask, SIG_SETMASK, &(uint64_t){UINT64_MAX}, NULL, 8);
@@ -201,9 +207,11 @@ static void *batch_thread(void *arg)
     return NULL;
 }
 
-bool thread_start(const struct arena *a, const struct config *config, uint32_t slot)
+bool thread_start(const struct arena *a, const struct config *config, uint32_t slot, uint64_t generation)
 {
     bool no = false;
+    if (generation != generation_now() && !KNOB_OFF(own_start))
+        return false;
     if (!atomic_compare_exchange_strong(&running, &no, true))
         return true;
     consumer = (struct consumer){.arena = a,
@@ -212,6 +220,7 @@ bool thread_start(const struct arena *a, const struct config *config, uint32_t s
                                  .stopping = stopping,
                                  .me = consumer_word(slot, atomic_load(&arena_slot(a, slot)->epoch))};
     own_slot = slot;
+    atomic_store(&meant_for, generation);
     wake = &arena_slot(a, slot)->wake;
     if (!rest_make()) {
         atomic_store(&running, false);

@@ -6,9 +6,11 @@
 
 #include "arena/arena.h"
 
-/* Starts it for slot `slot`. Ordinary context only (pthread_create allocates). False: it could not be
- * created; asked again at the next chance. */
-bool thread_start(const struct arena *a, const struct config *config, uint32_t slot);
+/* Starts it for slot `slot`, which was claimed in `generation`. Ordinary context only (pthread_create
+ * allocates). False: it could not be created; asked again at the next chance. A fork in a signal handler may
+ * leave its child in the middle of this, or about to call it: what starts there finds itself in another
+ * generation, and ends without a look at the slot, which is the parent's. */
+bool thread_start(const struct arena *a, const struct config *config, uint32_t slot, uint64_t generation);
 bool thread_running(void);
 /* The process has threads besides the calling one and this one. Where that is not known, true. One system
  * call. */

@@ -23,6 +23,7 @@
     X(reseed)         /* a child has ids of its own */                                                       \
     X(child_forgets)  /* the parent's slot is not the child's */                                             \
     X(private_slot)   /* private memory lies over its parent's slot */                                       \
+    X(own_start)      /* a thread whose start a fork interrupted is not the child's */                       \
     X(thread_forgets) /* the parent's thread is not the child's */                                           \
     X(close_copies)   /* the child's copy of the parent's connection */                                      \
     X(clone_exit)     /* the end of a clone's child is the end of its process */                             \

@@ -68,6 +68,7 @@ void reap_all(const char *who);
 
 /* A fork at every few instructions of an enqueue (matrix_step.c). */
 void step_as(pid_t (*how)(void));
+void step_flush_as(pid_t (*how)(void));
 
 void reuse_fds(const char *who);
 int serve_request(const char *who);

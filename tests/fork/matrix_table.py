@@ -30,6 +30,7 @@ WAYS = {
     "handler_Fork": "_Fork() in a signal handler, in the middle of an enqueue",
     "step": "fork() in a signal handler, at every 7th instruction of an enqueue",
     "step_Fork": "_Fork() in a signal handler, at every 7th instruction of an enqueue",
+    "step_flush": "_Fork() in a signal handler, at every one of a flush's first instructions",
     "in_prepare": "fork() in an atfork handler's own prepare",
     "nested3": "fork of a fork of a fork",
     "newpid": "clone(CLONE_NEWPID)",
@@ -40,7 +41,7 @@ GOINGS = ("serve", "exit", "_exit", "quick_exit", "exec", "abort", "return", "ki
 
 TWICE = ("fork", "__fork", "_Fork", "sys_clone3", "sys_fork", "asm_clone3", "asm_fork")
 RAW = ("sys_clone3", "sys_fork", "asm_clone3", "asm_fork")
-HANDLERS = ("handler", "handler_Fork", "step", "step_Fork")
+HANDLERS = ("handler", "handler_Fork", "step", "step_Fork", "step_flush")
 CLONES = ("clone_sigchld", "__clone", "clone_vfork_novm", "clone_files", "clone_16k", "newpid")
 PASS = ("vfork", "clone_vm", "clone_vm_only", "posix_spawn", "popen", "system")
 
@@ -197,4 +198,5 @@ def rows():
     add(("clone_vfork_novm",), ("_exit", "exec"), ["during"])
     add(("vfork", "clone_vm", "fork"), ("exec", "_exit"), ["open_request"])
     add(("step", "step_Fork"), ("_exit",), ["lapped"])
+    add(("step_flush",), ("_exit",), ["asleep"])
     return list(table.values())

@@ -528,10 +528,10 @@ static int vm_start(void *arg)
     return 0;
 }
 
-static const char *const others[] = {"vfork",        "posix_spawn",  "popen",     "system",     "daemon",
-                                     "forkpty",      "double",       "nested3",   "threads8",   "handler",
-                                     "handler_Fork", "step",         "step_Fork", "in_prepare", "nproc_fail",
-                                     "lost_forker",  "clone_vm_only"};
+static const char *const others[] = {
+    "vfork",     "posix_spawn", "popen",      "system",     "daemon",       "forkpty",
+    "double",    "nested3",     "threads8",   "handler",    "handler_Fork", "step",
+    "step_Fork", "step_flush",  "in_prepare", "nproc_fail", "lost_forker",  "clone_vm_only"};
 
 bool way_known(void)
 {
@@ -549,7 +549,8 @@ bool way_known(void)
 
 bool way_repeats(void)
 {
-    return is("threads8") || is("handler") || is("handler_Fork") || is("step") || is("step_Fork");
+    return is("threads8") || is("handler") || is("handler_Fork") || is("step") || is("step_Fork") ||
+           is("step_flush");
 }
 
 bool fork_as_asked(int round, int *code)
@@ -583,6 +584,8 @@ bool fork_as_asked(int round, int *code)
         handler_as();
     else if (is("step") || is("step_Fork"))
         step_as(is("step") ? fork : _Fork);
+    else if (is("step_flush"))
+        step_flush_as(_Fork);
     else if (is("in_prepare"))
         in_prepare_as(who);
     else if (is("nproc_fail"))

@@ -33,6 +33,7 @@ PROTECTIONS = [
     p("child_forgets", "33", "fork", "serve", "asleep", 3, "the parent's slot is not the child's"),
     p("private_slot", "81", "step", "_exit", "lapped", 2, "a child that comes back into its parent's enqueue writes into memory of its own", limit=20),
     p("private_slot", "81", "step_Fork", "_exit", "lapped", 2, "the same, of a child that no atfork handler saw", limit=20),
+    p("own_start", "81", "step_flush", "_exit", "asleep", 2, "a child that comes back into the start of its parent's batch thread gets none", limit=20),
     p("thread_forgets", "24", "fork", "serve", "asleep", 2, "the parent's thread is not the child's"),
     p("close_copies", "54", "fork", "_exit", "asleep", 2, "the child's copy of the connection is closed"),
     p("shares_files", "9", "clone_files", "serve", "asleep", 2, "a CLONE_FILES child closes nothing and starts no thread"),

@@ -157,7 +157,7 @@ class Run:
                         rest = re.sub(r"\d=(stat|log),", "", rest)
                     if cell.circumstance in ("dns", "dead"):
                         # the resolver's, or that of the next attempt, before it is moved up
-                        rest = re.sub(r"3=socket:,$", "", rest)
+                        rest = re.sub(r"\d=socket:,$", "", rest)
                 self.host[" ".join(words[:2])].append(rest)
             elif kind == "t":
                 self.threads.append((words[0], int(words[1]), int(words[2])))

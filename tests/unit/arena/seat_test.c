@@ -57,7 +57,7 @@ static pid_t sitter(struct slot *s, int wait_fd, int told_fd)
         return pid;
     char byte = 0;
     seat_take(&arena);
-    seat_note(s);
+    seat_note(s, seat_own());
     if (write(told_fd, &byte, 1) != 1 || read(wait_fd, &byte, 1) != 1)
         _exit(9);
     if (byte == 'l')
@@ -102,7 +102,7 @@ Test(seat, who_does_not_ask_knows_nothing)
 {
     struct slot *s = arena_slot(&arena, 0);
     seat_take(&arena);
-    seat_note(s);
+    seat_note(s, seat_own());
     cr_assert_eq(asked(s), SEAT_TAKEN);
     arena.asks = false;
     cr_assert_eq(seat_ask(&arena, s), SEAT_UNKNOWN);
