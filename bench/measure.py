@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 import export
+import homes
 import sdk
 import servers
 
@@ -159,6 +160,26 @@ def of_servers(options, sink):
     return rows
 
 
+def of_homes(options, sink):
+    with tempfile.TemporaryDirectory(prefix="forkspan-bench-") as folder:
+        took, seen = homes.measure(folder, options.preload, sink, options.rounds, 1, random.Random(options.seed))
+    rows = []
+    for home in ("thread", "process"):
+        more = [a - b for a, b in zip(took[home], took["none"])]
+        mid = servers.middle(more)
+        rows.append(row(f"gunicorn, sync, 4 workers, FORKSPAN_EXPORT={home}: CPU a span, exported, of all processes",
+                        f"{mid['median']:.1f} us (quartiles {mid['low']:.1f} to {mid['high']:.1f})", "",
+                        f"{statistics.median(took[home]):.1f} us and {statistics.median(took['none']):.1f} us a request, {len(more)} rounds"))
+    for home in ("thread", "process"):
+        of, base = seen[home], seen["none"]
+        sender = f"; its own process {of['sender_kib']} KiB" if of["sender_kib"] else ""
+        rows.append(row(f"the same: memory of a worker (PSS), its threads and file descriptors, FORKSPAN_EXPORT={home}",
+                        f"{of['pss_kib'] - base['pss_kib']:+.0f} KiB, {of['threads'] - base['threads']:+.0f}, {of['fds'] - base['fds']:+.0f}", "",
+                        f"without: {base['pss_kib']:.0f} KiB, {base['threads']:.0f}, {base['fds']:.0f}; the master's threads "
+                        f"{of['master_threads'] - base['master_threads']:+d}{sender}"))
+    return rows
+
+
 def of_python(options, sink):
     """In two pieces of less than a minute, or --only one of them."""
     rows, rng = [], random.Random(options.seed)
@@ -190,7 +211,7 @@ def of_python_tails(options, sink):
                 f"{statistics.median(found['batch']):.0f} us; {len(ratio)} rounds of 2 s")]
 
 
-PARTS = {"spans": of_spans, "export": of_export, "arena": of_arena, "calls": of_calls, "true": of_true, "servers": of_servers, "python": of_python, "python-tails": of_python_tails}
+PARTS = {"spans": of_spans, "export": of_export, "arena": of_arena, "calls": of_calls, "true": of_true, "servers": of_servers, "homes": of_homes, "python": of_python, "python-tails": of_python_tails}
 
 
 def machine():

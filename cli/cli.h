@@ -4,7 +4,9 @@
 #ifndef FORKSPAN_CLI_CLI_H
 #define FORKSPAN_CLI_CLI_H
 
+#include <stdbool.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 /* Exit statuses of forkspan itself, as env(1), nohup(1) and the shells use them. */
 enum { EXIT_REFUSED = 2, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
@@ -32,6 +34,23 @@ void status_help(FILE *to);
 /* explain.c */
 int explain_main(int argc, char **argv);
 void explain_help(FILE *to);
+
+/* tree.c */
+
+/* At the end of a run: on a terminal, if anything was served; or as was asked for. */
+enum summary { SUMMARY_ON_TERMINAL, SUMMARY_ALWAYS, SUMMARY_NEVER };
+
+/* tree_make makes the arena of the command's tree, if there is to be one, and names it in the environment.
+ * The environment is complete but for that. */
+void tree_make(enum summary summary);
+/* tree_end sends what the tree has left when |command| has ended with wait status |status|: at most
+ * FORKSPAN_EXIT_FLUSH. Then it says what the tree has done, if that is wanted. */
+void tree_end(pid_t command, int status);
+
+/* summary.c */
+struct arena;
+/* summary_print writes two lines: requests, and what became of their spans. */
+void summary_print(FILE *to, const struct arena *a);
 
 /* find.c */
 

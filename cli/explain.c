@@ -143,6 +143,9 @@ static void explain_place(const struct look *look, const struct look_process *p)
     begin("sender");
     if (p->sends)
         printf("its own, thread %d", p->thread);
+    else if (look->sender.is == SENDER_PROCESS && (!p->emptied_by || p->emptied_by == look->sender.pid))
+        printf("process %d, which sends for the whole server (%s)", look->sender.pid,
+               why_process[look->sender.why]);
     else if (p->emptied_by && p->emptied_by != p->pid)
         printf("process %d", p->emptied_by);
     else
@@ -158,6 +161,33 @@ static void explain_place(const struct look *look, const struct look_process *p)
         show_text(stdout, p->said);
         putchar('\n');
     }
+}
+
+/* A process of ours has no library in it. */
+static bool explain_consumer(const struct proc *proc)
+{
+    struct look look;
+    if (!strstr(proc->executable, "forkspan") || !find_arena(proc, &look))
+        return false;
+    char room[16], age[AGE_ROOM];
+    const struct look_process *p = place_in(&look, proc);
+    bool is = p && p->consumer;
+    if (is) {
+        say("library", "is not in it: it is forkspan's own");
+        begin("arena");
+        show_text(stdout, place_name(&look.place, room));
+        putchar('\n');
+        begin("sends");
+        if (look.sender.is == SENDER_PROCESS && look.sender.pid == p->pid)
+            printf("for the whole server, as long as that lives (%s)", why_process[look.sender.why]);
+        else
+            printf("what nobody of the server sends, and leaves");
+        if (p->delivered_s >= 0)
+            printf("; last delivered %s ago", show_age(p->delivered_s, age));
+        putchar('\n');
+    }
+    look_free(&look);
+    return is;
 }
 
 static void explain_tracing(const struct look *look)
@@ -232,7 +262,8 @@ static void explain(const struct proc *proc)
     printf("), child of %d, user %u, %u thread%s\n", (int)proc->parent, proc->uid, proc->threads,
            proc->threads == 1 ? "" : "s");
     if (!*proc->library) {
-        why_not_preloaded(proc);
+        if (!explain_consumer(proc))
+            why_not_preloaded(proc);
         return;
     }
     begin("library");

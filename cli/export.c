@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * export.c - forkspan export --once: sends what is left in an arena, then goes. libforkspan.so starts it by
- * itself where no process of a server is left to send.
+ * export.c - forkspan export: sends what is in an arena, as long as a process of its server lives, or
+ * (--once) what is left in it. libforkspan.so starts it by itself: the first with FORKSPAN_EXPORT=process,
+ * the second where no process of a server is left to send.
  */
 #include "batch/process.h"
 #include "cli.h"
@@ -16,13 +17,14 @@
 
 void export_help(FILE *to)
 {
-    fputs("usage: forkspan export [--once] [--linger] [--within MS] FILE\n"
-          "       forkspan export --once [--linger] [--within MS] ID\n\n"
+    fputs("usage: forkspan export [--once [--linger] [--within MS]] ID\n"
+          "       forkspan export [--once] [--linger] [--within MS] FILE\n"
+          "       forkspan export --tree ID FILE\n\n"
           "Sends the finished spans that lie in the arena of a server and that no process of it\n"
-          "is left to send. FILE is the one that FORKSPAN_ARENA names; ID is an arena's System V\n"
-          "segment (ipcs -m). A traced server starts this by itself; by hand, the environment must\n"
-          "be the server's (OTEL_*).\n\n"
-          "  --once        leave when all is sent: with a FILE that is so without it\n"
+          "sends, until the server has gone. ID is an arena's System V segment (ipcs -m); FILE is\n"
+          "the one that FORKSPAN_ARENA names: that is emptied once. A traced server starts this by\n"
+          "itself; by hand, the environment must be the server's (OTEL_*).\n\n"
+          "  --once        leave when all is sent: with a FILE and no --tree that is so without it\n"
           "  --linger      and a second later, while new ones keep coming\n"
           "  --within MS   leave after so many milliseconds at most\n"
           "  --tree ID     the segment by which the server knows that it lives, with a FILE\n"
@@ -62,7 +64,7 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
         {"within", required_argument, NULL, OPT_WITHIN}, {"tree", required_argument, NULL, OPT_TREE},
         {"help", no_argument, NULL, OPT_HELP},           {NULL, 0, NULL, 0},
     };
-    bool once = false;
+    bool once = false, only_once = false;
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
         long n;
@@ -71,7 +73,7 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
             once = true;
             break;
         case OPT_LINGER:
-            options->linger = true;
+            options->linger = only_once = true;
             break;
         case OPT_WITHIN:
             if ((n = number(optarg)) < 0) {
@@ -79,6 +81,7 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
                 return false;
             }
             options->within_ms = n ? (uint32_t)n : 1;
+            only_once = true;
             break;
         case OPT_TREE:
             if ((n = number(optarg)) < 0) {
@@ -99,16 +102,17 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
     }
     const char *which = optind + 1 == argc ? argv[optind] : "";
     long id = number(which);
-    bool file = *which && id < 0;
+    bool file = *which && id < 0, by_hand = file && options->life < 0;
+    if ((only_once && !once && !by_hand) || (!file && id < 0)) {
+        complain("usage: forkspan export [--once [--linger] [--within MS]] ID, or FILE");
+        return false;
+    }
     if (file && !(options->file = from_root(which))) {
         complain("no memory for the path %s", which);
         return false;
     }
-    if (!file && (!once || id < 0)) {
-        complain("usage: forkspan export [--once] [--linger] [--within MS] FILE, or --once ID");
-        return false;
-    }
     options->id = (int)id;
+    options->stay = !once && !by_hand;
     return true;
 }
 
@@ -126,10 +130,10 @@ int export_main(int argc, char **argv)
     options.exporter = exporter;
     config_capture(environ);
     log_init();
-    const char *why = exporter ? consume(&options) : "forkspan-exporter.so is not there";
-    if (why && options.file)
+    const char *why = consume(&options);
+    if (why && why != consume_said && options.file)
         complain("arena %s: %s", options.file, why);
-    else if (why)
+    else if (why && why != consume_said)
         complain("arena %d: %s", options.id, why);
     free(exporter);
     return why ? EXIT_FAILURE : EXIT_SUCCESS;

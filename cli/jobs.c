@@ -81,6 +81,14 @@ _Noreturn static void be_child(const char *path, char **argv, const struct inher
     _exit(become_command(path, argv));
 }
 
+/* Where standard output and error are, without having them open: whoever reads a pipe sees its end. */
+static int places[] = {[STDOUT_FILENO] = -1, [STDERR_FILENO] = -1};
+
+static void fd_path(char path[32], int fd)
+{
+    snprintf(path, 32, "/proc/self/fd/%d", fd);
+}
+
 /* The files belong to the command: while we hold a copy, its closing a listening socket or the end of a pipe
  * would change nothing. */
 static void let_go_of_files(void)
@@ -97,10 +105,30 @@ static void let_go_of_files(void)
     }
     if (null < 0)
         return;
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        char path[32];
+        fd_path(path, fd);
+        if (fd != STDIN_FILENO)
+            places[fd] = open(path, O_PATH | O_CLOEXEC);
         dup2(null, fd);
+    }
     if (null > STDERR_FILENO)
         close(null);
+}
+
+/* The command has ended: what there is to say goes where it would have said it, if somebody still reads. */
+static void come_back_to_files(void)
+{
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+        char path[32];
+        fd_path(path, places[fd]);
+        int file = places[fd] < 0 ? -1 : open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (file < 0)
+            continue;
+        dup2(file, fd);
+        if (file != fd)
+            close(file);
+    }
 }
 
 /* Takes the news of all children; as pid 1, and after an exec over a shell with jobs, not all of them are
@@ -271,8 +299,11 @@ int parent_command(const char *path, char **argv)
         }
         bool was_stopped = job.stopped;
         reap(&job);
-        if (job.ended)
+        if (job.ended) {
+            come_back_to_files();
+            tree_end(job.command, job.status);
             return end_like(job.status);
+        }
         if (job.stopped && !was_stopped)
             stop_with_command(&job);
     }

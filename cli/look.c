@@ -172,6 +172,25 @@ static void look_at_slot(struct look_process *to, const struct looking *l, uint3
     look_at_requests(to, l, s);
 }
 
+/* Who is named in the header, if it is still who was named. */
+static struct look_sender sender_of(const struct looking *l)
+{
+    const struct arena *a = &l->image->arena;
+    uint64_t word = atomic_load(&a->header->permanent);
+    uint32_t i = (uint32_t)word - 1, why = atomic_load(&a->header->permanent_why);
+    struct look_sender sender = {.is = SENDER_THREADS,
+                                 .why = why <= PERMANENT_AGAIN ? (enum permanent_why)why : PERMANENT_ASKED};
+    if (atomic_load(&a->header->permanent_ns) == UINT64_MAX) {
+        sender.is = SENDER_IN_VAIN;
+    } else if (word != 0 && i < a->slots) {
+        fetch(l, arena_slot(a, i), offsetof(struct slot, resource));
+        bool there = consumer_alive(a, word);
+        sender.is = there ? SENDER_PROCESS : SENDER_KILLED;
+        sender.pid = there ? (int32_t)arena_slot_pid(a, i) : 0;
+    }
+    return sender;
+}
+
 void look_into(struct look *look, struct image *image, uint64_t now_ns, uint64_t unix_ns)
 {
     const struct looking l = {image, now_ns, unix_ns};
@@ -187,8 +206,10 @@ void look_into(struct look *look, struct image *image, uint64_t now_ns, uint64_t
     text_of(look->version, sizeof look->version, h->version, sizeof h->version);
     uint64_t word = atomic_load(&h->sampling);
     look->sampling_spoilt = !sampling_read(word, &look->sampling) && word != 0;
+    look->sender = sender_of(&l);
     for (int c = 0; c < COUNTERS; c++)
         look->totals[c] = atomic_load(&h->former[c]);
+    latency_sum(look->latencies, h->former_latencies);
     look->processes = calloc(a->slots, sizeof *look->processes);
     for (uint32_t i = 0; i < a->slots && look->processes; i++) {
         /* A place never taken has no page behind it. */
@@ -203,6 +224,7 @@ void look_into(struct look *look, struct image *image, uint64_t now_ns, uint64_t
         look_at_slot(p, &l, i);
         for (int c = 0; c < COUNTERS; c++)
             look->totals[c] += p->counters[c];
+        latency_sum(look->latencies, arena_slot(a, i)->latencies);
     }
 }
 

@@ -85,6 +85,13 @@ struct look_process {
     size_t n_requests;
 };
 
+/* Who sends for a server: a thread in each process that serves, or one process for all of them. */
+struct look_sender {
+    enum { SENDER_THREADS, SENDER_PROCESS, SENDER_KILLED, SENDER_IN_VAIN } is;
+    int32_t pid;            /* of SENDER_PROCESS */
+    enum permanent_why why; /* of that, and of SENDER_KILLED: nobody has started it again yet */
+};
+
 struct look {
     double at; /* CLOCK_MONOTONIC, s */
     struct arena_place place;
@@ -93,8 +100,10 @@ struct look {
     char version[33];
     struct sampling sampling;
     bool sampling_spoilt;
+    struct look_sender sender;
     uint64_t totals[COUNTERS];
-    struct look_process *processes; /* in the order of their slots */
+    uint64_t latencies[LATENCY_BUCKETS]; /* of all of its requests */
+    struct look_process *processes;      /* in the order of their slots */
     size_t n_processes;
 };
 
@@ -127,6 +136,10 @@ void show_text(FILE *to, const char *text);
 /* "850 ms", "12.3 s", "4 min", "3 h", "2 d" */
 enum { AGE_ROOM = 24 };
 const char *show_age(double seconds, char room[AGE_ROOM]);
+/* Why there is a process that sends, as a clause. */
+extern const char *const why_process[];
+/* "12 requests, 1 error; p50 0.42 ms, p95 12.3 ms, p99 1.25 s" */
+void show_latencies(FILE *to, const uint64_t latencies[LATENCY_BUCKETS], uint64_t errors);
 /* As the JSON form calls them, in the order of enum counter. */
 extern const char *const counter_names[COUNTERS];
 

@@ -15,17 +15,22 @@ struct run_options {
     bool exec;
     bool python;
     bool help;
+    enum summary summary;
 };
 
 void run_help(FILE *to)
 {
-    fputs("usage: forkspan run [--service NAME] [--endpoint URL] [--python] [--exec] -- CMD [ARG...]\n\n"
+    fputs("usage: forkspan run [--service NAME] [--endpoint URL] [--python] [--summary|--no-summary]\n"
+          "                    [--exec] -- CMD [ARG...]\n\n"
           "Runs CMD with libforkspan.so preloaded: every HTTP request it serves becomes a span.\n\n"
           "  --service NAME   what the service is called (OTEL_SERVICE_NAME)\n"
           "  --endpoint URL   where a collector takes OTLP (OTEL_EXPORTER_OTLP_ENDPOINT),\n"
           "                   such as http://localhost:4318\n"
           "  --python         repair the OpenTelemetry SDK of a Python application that builds its\n"
           "                   exporter before its server forks (adds to PYTHONPATH)\n"
+          "  --summary        say at the end, on standard error, what was served and sent; without\n"
+          "                   this that is done where standard error is a terminal\n"
+          "  --no-summary     never do\n"
           "  --exec           become CMD instead of staying as its parent\n"
           "  --help           this text\n\n"
           "Where no endpoint is set, here or in the environment, each request is a line on\n"
@@ -40,12 +45,14 @@ void run_help(FILE *to)
 /* Returns false after a complaint. The command is at argv[optind]. */
 static bool parse_options(int argc, char **argv, struct run_options *options)
 {
-    enum { OPT_SERVICE = 256, OPT_ENDPOINT, OPT_EXEC, OPT_PYTHON, OPT_HELP };
+    enum { OPT_SERVICE = 256, OPT_ENDPOINT, OPT_EXEC, OPT_PYTHON, OPT_SUMMARY, OPT_NO_SUMMARY, OPT_HELP };
     static const struct option known[] = {
         {"service", required_argument, NULL, OPT_SERVICE},
         {"endpoint", required_argument, NULL, OPT_ENDPOINT},
         {"exec", no_argument, NULL, OPT_EXEC},
         {"python", no_argument, NULL, OPT_PYTHON},
+        {"summary", no_argument, NULL, OPT_SUMMARY},
+        {"no-summary", no_argument, NULL, OPT_NO_SUMMARY},
         {"help", no_argument, NULL, OPT_HELP},
         {NULL, 0, NULL, 0},
     };
@@ -64,6 +71,12 @@ static bool parse_options(int argc, char **argv, struct run_options *options)
             break;
         case OPT_PYTHON:
             options->python = true;
+            break;
+        case OPT_SUMMARY:
+            options->summary = SUMMARY_ALWAYS;
+            break;
+        case OPT_NO_SUMMARY:
+            options->summary = SUMMARY_NEVER;
             break;
         case OPT_HELP:
         case 'h':
@@ -156,6 +169,12 @@ static void shed_preload(char **argv)
     free(without);
 }
 
+static int start_tree(const char *path, char **command, enum summary summary)
+{
+    tree_make(summary);
+    return parent_command(path, command);
+}
+
 int run_main(int argc, char **argv)
 {
     shed_preload(argv - 1); /* main() gave the words from "run" on */
@@ -180,7 +199,7 @@ int run_main(int argc, char **argv)
     if (!status)
         status = !set_environment(&options, library) ? EXIT_FAILURE
                  : options.exec                      ? become_command(path, command)
-                                                     : parent_command(path, command);
+                                                     : start_tree(path, command, options.summary);
     free(library);
     free(path);
     return status;

@@ -44,6 +44,28 @@ void show_text(FILE *to, const char *text)
     }
 }
 
+static const char *duration(uint64_t ns, char room[AGE_ROOM])
+{
+    double ms = (double)ns / 1e6;
+    if (ms < 1000)
+        snprintf(room, AGE_ROOM, "%.*f ms", ms < 10 ? 2 : ms < 100 ? 1 : 0, ms);
+    else
+        snprintf(room, AGE_ROOM, "%.2f s", ms / 1000);
+    return room;
+}
+
+void show_latencies(FILE *to, const uint64_t latencies[LATENCY_BUCKETS], uint64_t errors)
+{
+    char p50[AGE_ROOM], p95[AGE_ROOM], p99[AGE_ROOM];
+    uint64_t n = latency_count(latencies);
+    fprintf(to, "%llu request%s, %llu error%s", (unsigned long long)n, n == 1 ? "" : "s",
+            (unsigned long long)errors, errors == 1 ? "" : "s");
+    if (n)
+        fprintf(to, "; p50 %s, p95 %s, p99 %s", duration(latency_quantile(latencies, 0.5), p50),
+                duration(latency_quantile(latencies, 0.95), p95),
+                duration(latency_quantile(latencies, 0.99), p99));
+}
+
 static void show_rate(FILE *to, const struct look *before, const struct look *now, enum counter which)
 {
     double rate = look_rate(before, now, which);
@@ -65,6 +87,25 @@ static void show_head(FILE *to, const struct look *look)
     else
         fprintf(to, "as configured%s\n",
                 look->sampling_spoilt ? " (what was set has been written over)" : "");
+}
+
+const char *const why_process[] = {
+    [PERMANENT_ASKED] = "FORKSPAN_EXPORT=process",
+    [PERMANENT_NO_EXPORTER] = "a process of it could not open the exporter",
+    [PERMANENT_AGAIN] = "its processes come and go",
+};
+
+static void show_sender(FILE *to, const struct look_sender *s)
+{
+    fputs("  sender    ", to);
+    if (s->is == SENDER_PROCESS)
+        fprintf(to, "process %d for all (%s)\n", s->pid, why_process[s->why]);
+    else if (s->is == SENDER_KILLED)
+        fprintf(to, "a process for all (%s), which is gone: the next span or wait starts another\n",
+                why_process[s->why]);
+    else
+        fprintf(to, "a thread in each process that serves%s\n",
+                s->is == SENDER_IN_VAIN ? ": no process of its own can open the exporter" : "");
 }
 
 /* What is of interest only when it is there. */
@@ -89,7 +130,9 @@ static void show_spans(FILE *to, const struct look *look, const struct look *bef
             name = p->oldest;
         }
     }
-    fprintf(to, "  spans     %llu started", (unsigned long long)n[COUNT_STARTED]);
+    fputs("  answered  ", to);
+    show_latencies(to, look->latencies, n[COUNT_ERRORS]);
+    fprintf(to, "\n  spans     %llu started", (unsigned long long)n[COUNT_STARTED]);
     show_rate(to, before, look, COUNT_STARTED);
     fprintf(to, ", %llu exported", (unsigned long long)n[COUNT_EXPORTED]);
     show_rate(to, before, look, COUNT_EXPORTED);
@@ -222,6 +265,7 @@ static void show_requests(FILE *to, const struct look *look)
 void show(FILE *to, const struct look *look, const struct look *before)
 {
     show_head(to, look);
+    show_sender(to, &look->sender);
     show_spans(to, look, before);
     show_processes(to, look, before);
     show_requests(to, look);

@@ -21,6 +21,7 @@ const char *const counter_names[COUNTERS] = {
     [COUNT_CORRUPT] = "corrupt",
     [COUNT_NO_ROOM] = "no_room",
     [COUNT_FATAL] = "fatal",
+    [COUNT_ERRORS] = "errors",
 };
 
 void show_json_text(FILE *to, const char *text)
@@ -141,6 +142,32 @@ void show_json_refused(FILE *to, const struct arena_place *p, const char *why, b
     fputs(more ? "}," : "}", to);
 }
 
+static void latency(FILE *to, const uint64_t latencies[LATENCY_BUCKETS])
+{
+    static const struct {
+        const char *name;
+        double quantile;
+    } shown[] = {{"p50_s", 0.5}, {"p95_s", 0.95}, {"p99_s", 0.99}};
+    enum { SHOWN = sizeof shown / sizeof *shown };
+    uint64_t n = latency_count(latencies);
+    fprintf(to, "\"answered\":{\"requests\":%llu,", (unsigned long long)n);
+    for (int i = 0; i < SHOWN; i++)
+        number_or_null(to, shown[i].name,
+                       n ? (double)latency_quantile(latencies, shown[i].quantile) / 1e9 : -1,
+                       i + 1 < SHOWN ? "," : "},");
+}
+
+static void sender(FILE *to, const struct look_sender *s)
+{
+    static const char *const is[] = {"threads", "process", "killed", "in_vain"};
+    static const char *const why[] = {"asked", "no_exporter", "again"};
+    bool one = s->is == SENDER_PROCESS || s->is == SENDER_KILLED;
+    fputs("\"sender\":{", to);
+    text(to, "is", is[s->is]);
+    text(to, "why", one ? why[s->why] : NULL);
+    fprintf(to, "\"pid\":%d},", s->pid);
+}
+
 void show_json(FILE *to, const struct look *look, const struct look *before)
 {
     fputs("{", to);
@@ -156,6 +183,8 @@ void show_json(FILE *to, const struct look *look, const struct look *before)
     else
         fputs("\"ratio\":null,", to);
     counters(to, "totals", look->totals);
+    sender(to, &look->sender);
+    latency(to, look->latencies);
     fputs("\"per_second\":", to);
     if (before) {
         static const enum counter shown[] = {COUNT_STARTED, COUNT_QUEUED, COUNT_EXPORTED, COUNT_DROPPED,

@@ -4,9 +4,11 @@
  */
 #include "arena/news.h"
 #include "arena/requests.h"
+#include "arena/seat.h"
 #include "arena/slot.h"
 #include "arena/sweep.h"
 #include "batch/oneshot.h"
+#include "batch/permanent.h"
 #include "batch/thread.h"
 #include "clock.h"
 #include "fork/generation.h"
@@ -59,7 +61,9 @@ static void guard(struct process_exec *call)
         return;
     _Atomic uint32_t *word = &self.arena.header->liveness[self.index];
     uint32_t nobody = 0;
-    if (!atomic_compare_exchange_strong(word, &nobody, (uint32_t)syscall(SYS_gettid)))
+    /* An exec gives its thread the id of the first one before the kernel looks. Until then its pid tells
+     * (FUTEX_WAITERS): a thread of another id would not be marked when it is killed. */
+    if (!atomic_compare_exchange_strong(word, &nobody, (uint32_t)getpid() | FUTEX_WAITERS))
         return;
     call->guarded = true;
     call->pending = head->list_op_pending;
@@ -81,11 +85,29 @@ static bool serving(void)
     return self.slot && request_next_open(process_requests(), 0) < REQUESTS;
 }
 
+static void give_seat_back(void)
+{
+    if (process_shares())
+        atomic_store(&arena_slot(&self.arena, self.index)->seat, 0);
+    seat_leave(&self.arena);
+}
+
+static void take_seat_again(void)
+{
+    seat_take(&self.arena);
+    if (process_shares())
+        seat_note(arena_slot(&self.arena, self.index), seat_own());
+}
+
 void process_exec_before(struct process_exec *call)
 {
     *call = (struct process_exec){0};
-    if (!concerned() || !(self.slot || self.answers_for))
+    if (!concerned())
         return;
+    if (!(self.slot || self.answers_for)) {
+        give_seat_back();
+        return;
+    }
     int keep = errno;
     uint64_t me = own_word();
     withdraw(true);
@@ -95,12 +117,16 @@ void process_exec_before(struct process_exec *call)
         oneshot_start(&self.arena, ONESHOT_LEAVE, self.config->fork_wait_ms);
     if (process_shares())
         guard(call);
+    give_seat_back();
     errno = keep;
 }
 
 void process_exec_failed(const struct process_exec *call)
 {
-    if (!concerned() || !(self.slot || self.answers_for))
+    if (!concerned())
+        return;
+    take_seat_again();
+    if (!(self.slot || self.answers_for))
         return;
     int keep = errno;
     struct robust_list_head *head = NULL;
@@ -146,9 +172,20 @@ void process_born(uint64_t ticket)
     self.ticket = ticket;
 }
 
+bool process_childless(void)
+{
+    if (!self.arena.header)
+        return false;
+    int keep = errno;
+    bool only_ours = concerned() && oneshot_only_child(&self.arena);
+    errno = keep;
+    return only_ours;
+}
+
 bool process_waited(pid_t pid, int status)
 {
-    if (!self.arena.header || (pid == 0 && !atomic_load_explicit(&look_due, memory_order_relaxed)))
+    if (!self.arena.header || (pid == 0 && !atomic_load_explicit(&look_due, memory_order_relaxed) &&
+                               !(process_exports() && permanent_lost(&self.arena))))
         return false;
     int keep = errno;
     bool ours = false;
@@ -156,6 +193,8 @@ bool process_waited(pid_t pid, int status)
         ours = pid > 0 && oneshot_is_ours(&self.arena, pid);
         if (pid > 0 && !ours && news_reaped(&self.arena, pid, status))
             slot_wake_consumer(&self.arena);
+        if (process_exports() && permanent_lost(&self.arena))
+            oneshot_start_permanent(&self.arena, 0);
         uint64_t now = clock_ns(CLOCK_MONOTONIC), then = atomic_load(&look_after_ns);
         bool many = false, orphaned = sweep_other_consumer(&self.arena, 0) == SWEEP_NOBODY &&
                                       sweep_orphaned(&self.arena, &many);
@@ -202,17 +241,25 @@ void process_exit(void)
         oneshot_gone(&self.arena, me, ms_until(until));
         others = sweep_other_consumer(&self.arena, me);
     }
+    if (others == SWEEP_PERMANENT && self.answers_for && sweep_unsent(&self.arena))
+        permanent_flush(&self.arena, true, ms_until(until));
     if (others == SWEEP_NOBODY && sweep_unsent(&self.arena)) {
         bool by_process = (!thread_running() || !process_shares()) &&
                           oneshot_start(&self.arena, ONESHOT_EXIT, self.config->fork_wait_ms);
         if (by_process) {
             oneshot_gone(&self.arena, me, ms_until(until));
+            if (sweep_other_consumer(&self.arena, me) == SWEEP_PERMANENT) /* so it stays */
+                permanent_flush(&self.arena, true, ms_until(until));
         } else if (!self.no_thread) {
             if (!thread_running() && (self.slot || process_claim()))
                 process_start_thread();
             thread_flush(ms_until(until), true);
         }
-        bool left = sweep_left_behind(&self.arena);
+        /* With time left, what lies there is of processes that have just left it to the next one. A file
+         * keeps what its receiver does not take, however much time is left. */
+        bool late = ms_until(until) == 0, left = (late || self.arena.file) &&
+                                                 sweep_other_consumer(&self.arena, me) == SWEEP_NOBODY &&
+                                                 sweep_left_behind(&self.arena);
         if (left && self.arena.file)
             log_warn("spans were left unsent: they stay in %.200s", self.arena.file);
         else if (left)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "process.h"
 #include "arena/requests.h"
+#include "arena/seat.h"
 #include "arena/slot.h"
 #include "arena/sweep.h"
 #include "batch/loader.h"
 #include "batch/oneshot.h"
+#include "batch/permanent.h"
 #include "batch/queue.h"
 #include "batch/thread.h"
 #include "birth.h"
@@ -16,6 +18,7 @@
 #include "fork/python.h"
 #include "futex.h"
 #include "handler.h"
+#include "io/close.h"
 #include "io/inherited.h"
 #include "log.h"
 #include "next.h"
@@ -72,6 +75,16 @@ void process_count(enum counter c, uint64_t n)
     atomic_fetch_add_explicit(s ? &s->counters[c] : &uncounted[c], n, memory_order_relaxed);
 }
 
+void process_answered(uint64_t ns, bool error)
+{
+    struct slot *s = self.slot;
+    if (!s)
+        return;
+    latency_add(s->latencies, ns);
+    if (error)
+        atomic_fetch_add_explicit(&s->counters[COUNT_ERRORS], 1, memory_order_relaxed);
+}
+
 uint64_t process_counted(enum counter c)
 {
     struct slot *s = self.slot;
@@ -88,6 +101,24 @@ static void recover_others(void)
         oneshot_start(&self.arena, ONESHOT_LEAVE, 0);
 }
 
+enum { START_MS = 2000 }; /* once a tree; it takes 5 */
+
+/* The one that `forkspan run` has made. Where it is not there any more, or another user's, or of another
+ * version, or its processes send to somewhere else, this program is the first of a tree of its own. */
+static bool join_arena(void)
+{
+    if (self.config->arena_id < 0)
+        return false;
+    const char *why = arena_attach(&self.arena, self.config->arena_id);
+    if (!why && self.arena.header->destination != config_destination()) {
+        arena_detach(&self.arena);
+        why = "it is for another receiver";
+    }
+    if (why)
+        log_debug("arena %d: %s: making another one", self.config->arena_id, why);
+    return !why;
+}
+
 /* The arena exists after this, or tracing is off. Ordinary context. */
 static bool have_arena(void)
 {
@@ -97,12 +128,17 @@ static bool have_arena(void)
         return false;
     self.config = config_get();
     if (self.config->disabled || self.config->exporter.kind == EXPORTER_NONE ||
-        !program_wanted(self.config->only) || !arena_make(&self.arena, self.config)) {
+        !program_wanted(self.config->only) || !(join_arena() || arena_make(&self.arena, self.config))) {
         atomic_store(&self.off, true);
         return false;
     }
     process_sampling_word = &self.arena.header->sampling; /* fresh memory in its place has one, too */
+    syscall_resolve(); /* a raw fork's child may find the loader's lock held by a thread that is not there */
+    seat_take(&self.arena);
     oneshot_prepare(&self.arena, self.config);
+    self.by_process = self.config->export_process && oneshot_start_permanent(&self.arena, START_MS);
+    if (self.config->export_process && !self.by_process)
+        log_warn("FORKSPAN_EXPORT=process is not possible here: each worker has a thread that sends");
     atomic_store(&self.generation, (uint32_t)generation_now());
     atomic_store(&made, true);
     recover_others();
@@ -124,7 +160,8 @@ void process_listens(void)
      */
     static const struct exporter_host host = {.log = loader_log};
     struct exporter *exporter;
-    loader_open(self.config, &host, &exporter);
+    if (!process_exports() && !loader_open(self.config, &host, &exporter))
+        self.by_process = oneshot_start_permanent(&self.arena, 0);
 }
 
 void process_forks(void)
@@ -140,7 +177,7 @@ void process_forks(void)
 
 bool process_claim(void)
 {
-    const uint64_t now = generation_now();
+    const uint64_t now = generation_now(), seat = seat_own();
     self.home = &self.arena;
     if (!arena_admits(&self.arena, self.config) && !arena_renew(&self.arena))
         return false;
@@ -161,6 +198,7 @@ bool process_claim(void)
     size_t len = resource_encode(self.config, s->resource, RESOURCE_MAX);
     atomic_store(&s->resource_len, (uint32_t)len);
     atomic_store(&s->ticket, self.ticket);
+    seat_note(s, seat);
     /* Producers write through a second mapping of the same memory: in a fork's child private zeroes are put
      * over it, while the arena itself stays. */
     void *alias = mremap(s, 0, self.arena.slot_size, MREMAP_MAYMOVE);
@@ -188,16 +226,22 @@ bool process_start_thread(void)
     return thread_start(self.home, self.config, self.index, of);
 }
 
-/* A child that no layer saw: what the others do at a fork is done at its first word. */
+static void reinit(bool no_thread);
+
+/* A child that no layer saw: what the others do at a fork is done at its first word. It takes no seat: by now
+ * it may be another user's, or in a sandbox. */
 static void raw_child(void)
 {
     bool alone = only_thread();
     queue_reinit();
-    process_postfork_child(!alone);
+    seat_forget();
+    reinit(!alone);
     thread_postfork_child();
 }
 
 enum { CLAIM_WAIT_MS = 1000, ADDRESS_BITS = 48 };
+
+static const uint64_t LOOK_EVERY_NS = 1000000000;
 
 /* One thread sets up; the others wait for it, or their first spans would be lost. Not in a handler, nor for
  * the thread that a handler of ours interrupted, nor for one that stayed in the parent. */
@@ -220,6 +264,17 @@ static bool claim_turn(uint64_t now, bool signal_safe_only)
     return true;
 }
 
+/* The tree's consumer is there, or has been asked for; false: to be asked for at a better place. */
+static bool have_permanent(bool signal_safe_only)
+{
+    if (!permanent_lost(&self.arena))
+        return true;
+    if (signal_safe_only)
+        return false;
+    oneshot_start_permanent(&self.arena, 0); /* where this process may not, its parent will */
+    return true;
+}
+
 static bool set_up(bool serving, bool signal_safe_only)
 {
     uint64_t now = generation_now();
@@ -234,10 +289,12 @@ static bool set_up(bool serving, bool signal_safe_only)
     ok = ok && (self.slot || process_claim());
     if (ok) {
         self.served |= serving;
-        if (fresh && (!self.served || self.no_thread) && generation_now() == now)
+        if (fresh && (!self.served || self.no_thread || process_exports()) && generation_now() == now)
             birth_tell(self.home, self.config, self.index);
         bool wants = self.served && !self.no_thread && !thread_running();
-        if (wants && (signal_safe_only || in_signal_handler()))
+        if (process_exports())
+            atomic_store(&thread_due, !have_permanent(signal_safe_only));
+        else if (wants && (signal_safe_only || in_signal_handler()))
             atomic_store(&thread_due, true);
         else if (wants)
             atomic_store(&thread_due, !process_start_thread());
@@ -277,7 +334,8 @@ bool process_makes_spans(bool signal_safe_only)
 {
     uint64_t now = atomic_load_explicit(&generation_page->generation, memory_order_relaxed);
     if (__builtin_expect(now != 0 && atomic_load_explicit(&ready, memory_order_acquire) == now, 1)) {
-        if (self.served || self.listens || thread_running() || self.no_thread || signal_safe_only)
+        if (self.served || self.listens || thread_running() || self.no_thread || signal_safe_only ||
+            process_exports())
             return true;
         /* A program that neither listens nor serves: its thread comes when a span has waited for the schedule
          * delay, or at a half-full ring. A short command never pays for one. */
@@ -316,6 +374,10 @@ bool process_flush(uint32_t timeout_ms)
     const ring_at to = ring_head(r);
     const uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000u;
     const uint64_t failed = process_counted(COUNT_FAILED);
+    if (!emptied(r, to) && process_exports()) {
+        permanent_flush(&self.arena, false, timeout_ms);
+        return emptied(r, to) && process_counted(COUNT_FAILED) == failed;
+    }
     if (!emptied(r, to) && !self.no_thread)
         process_start_thread();
     while (!emptied(r, to)) {
@@ -345,17 +407,34 @@ struct request_table *process_requests(void)
     return self.slot ? slot_requests(&self.arena, self.slot) : NULL;
 }
 
+/* It was killed, or left in vain: at its next accept or first read this process starts it again, once a
+ * second at most, or a thread of its own. */
+static void look_for_permanent(void)
+{
+    static _Atomic uint64_t looked_ns;
+    uint64_t now = clock_ns(CLOCK_MONOTONIC_COARSE), then = atomic_load(&looked_ns);
+    if (now - then >= LOOK_EVERY_NS && atomic_compare_exchange_strong(&looked_ns, &then, now))
+        atomic_store(&thread_due, true);
+}
+
 void process_committed(void)
 {
     struct ring *r = self.ring;
-    if (!r || ring_queued(r) < self.config->max_batch)
+    if (!r)
+        return;
+    if (self.by_process && permanent_lost(&self.arena) && !thread_running())
+        look_for_permanent();
+    if (ring_queued(r) < self.config->max_batch)
         return;
     /* Once a batch: of several that commit at once none may meet the very number, and one of them is enough.
      */
     uint32_t head = at_number(ring_head(r)), told = atomic_load_explicit(&woken_at, memory_order_relaxed);
     if (((head - told) & RING_NUMBER_MASK) >= self.config->max_batch &&
-        atomic_compare_exchange_strong(&woken_at, &told, head))
+        atomic_compare_exchange_strong(&woken_at, &told, head)) {
         thread_wake();
+        if (process_exports())
+            permanent_wake(&self.arena);
+    }
 }
 
 void process_drain(void)
@@ -407,7 +486,7 @@ struct request_table *process_request_table(const struct request *r, uint32_t ep
     return atomic_load(&s->epoch) == epoch ? slot_requests(&self.arena, s) : NULL;
 }
 
-void process_postfork_child(bool no_thread)
+static void reinit(bool no_thread)
 {
     atomic_store(&ready, 0);
     atomic_store(&claiming, 0);
@@ -433,7 +512,15 @@ void process_postfork_child(bool no_thread)
     self.ticket = 0;
     self.no_thread = no_thread && !KNOB_OFF(no_thread);
     self.oldest_ns = 0;
+    oneshot_postfork_child();
     leave_postfork_child();
+}
+
+void process_postfork_child(bool no_thread)
+{
+    if (self.arena.header)
+        seat_take(&self.arena);
+    reinit(no_thread);
 }
 
 void process_eager(void)

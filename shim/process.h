@@ -66,10 +66,13 @@ enum counter {
     COUNT_FORK_UNHOOKED, /* without CPython's hooks, where they were due (fork/python.h) */
     COUNT_CORRUPT,
     COUNT_NO_ROOM,
-    COUNT_FATAL, /* requests whose process died */
+    COUNT_FATAL,  /* requests whose process died */
+    COUNT_ERRORS, /* requests with an answer of 500 and more, or none to its end */
     COUNTERS
 };
 void process_count(enum counter c, uint64_t n);
+/* A request was answered, or will not be; sampled or not. */
+void process_answered(uint64_t ns, bool error);
 /* This process's own count so far. */
 uint64_t process_counted(enum counter c);
 

@@ -47,6 +47,9 @@ void process_exec_failed(const struct process_exec *call);
  * True: a consumer of ours, which the host does not know: to be waited for anew. Else looks, at most once a
  * second, whether somebody died and left spans that nobody sends. Async-signal-safe. */
 bool process_waited(pid_t pid, int status);
+/* Every child of this process is a consumer of ours (orphans come to it): to the host it has none. True only
+ * where it has one. Async-signal-safe. */
+bool process_childless(void);
 /* The exit rule (DESIGN, table "What happens at a fork", row exit). Also in a signal handler. */
 void process_exit(void);
 

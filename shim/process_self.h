@@ -5,6 +5,7 @@
 #define FORKSPAN_PROCESS_SELF_H
 
 #include "arena/arena.h"
+#include "batch/permanent.h"
 
 /* Written under process.c's `claiming`, and by the child handler, where there is one thread. */
 struct process_self {
@@ -23,6 +24,7 @@ struct process_self {
     _Atomic bool answers_for;    /* it listens itself, or has forked: others' spans may be left to it */
     _Atomic uint64_t oldest_ns;  /* when the first span not known to be exported was queued (C API without
                                     serving) */
+    _Atomic bool by_process;     /* the tree has a permanent consumer */
     _Atomic bool off;            /* disabled, or no memory */
     _Atomic uint32_t generation; /* the one in which this was written; 0: never */
 };
@@ -31,6 +33,14 @@ extern struct process_self self;
 static inline bool process_shares(void)
 {
     return self.slot && self.home == &self.arena;
+}
+
+/* What this process queues is sent by the tree's permanent consumer: it starts no thread. Not where its
+ * memory is its own: no other process attaches that; nor where the consumer found no exporter to send by. */
+static inline bool process_exports(void)
+{
+    return self.by_process && arena_segment(&self.arena) >= 0 && self.home != &self.alone &&
+           !permanent_in_vain(&self.arena);
 }
 
 /* Claims the slot of this process, a private one where there is no other. System calls only: also in a signal

@@ -33,6 +33,7 @@ conformance() {
 hosts() {
     have_product hosts && export_python || return 0
     kept hosts hosts "$export_venv_python" tests/export/hosts.py --build build-test ${long:+--long}
+    tap "an OpenSSL of its own" "$export_venv_python" tests/export/own_openssl.py --build build-test
 }
 
 chaos() {

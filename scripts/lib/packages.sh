@@ -6,7 +6,7 @@ packages=(meson ninja-build gcc g++ libc6-dev clang libclang-rt-14-dev clang-for
     protobuf-c-compiler libssl-dev zlib1g-dev libcurl4-openssl-dev libc-ares-dev pkg-config valgrind gdb wrk nginx-light apache2-bin php-fpm
     libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 openssl iproute2
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user musl-tools
-    python3 python3-venv python3-dev libpcre2-dev uwsgi-core uwsgi-plugin-python3
+    nodejs python3 python3-venv python3-dev libpcre2-dev uwsgi-core uwsgi-plugin-python3
     gunicorn python3-gevent python3-eventlet curl ca-certificates binutils procps util-linux bash)
 
 install_packages() {

@@ -74,6 +74,7 @@ status() {
     fi
     tap status "$python" tests/servers/status.py --collector "$otelcol" --forkspan "$command" "${looks[@]}" \
         --scribble "$([[ $long ]] && echo 60 || echo 4)"
+    tap summary "$python" tests/servers/summary.py --collector "$otelcol" --forkspan "$command" --prefork build-test/tests/kill/prefork
 }
 
 c_api() {

@@ -3,6 +3,7 @@
 #include "arena/bounds.h"
 #include "arena/file.h"
 #include "arena/requests.h"
+#include "arena/seat.h"
 #include "log.h"
 
 #include <errno.h>
@@ -69,6 +70,8 @@ void arena_describe(const struct arena *a)
     h->ring_units = a->shape.units;
     h->max_queued = a->max_queued;
     h->maker = geteuid();
+    h->semaphores = a->semaphores;
+    h->destination = config_destination();
 }
 
 static bool in_file(struct arena *a, const char *path)
@@ -121,6 +124,7 @@ bool arena_make(struct arena *a, const struct config *config)
             return false;
         }
     }
+    a->semaphores = config->export_process && a->id >= 0 ? seat_make(a->slots) : -1;
     arena_describe(a);
     ring_trust(&a->shape, a->max_queued);
     return true;
@@ -145,7 +149,7 @@ bool arena_renew(struct arena *a)
                    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (p == MAP_FAILED)
         return false;
-    a->id = -1;
+    a->id = a->semaphores = -1;
     a->file = NULL;
     madvise(p, a->size, MADV_DONTDUMP);
     arena_describe(a);
@@ -155,7 +159,7 @@ bool arena_renew(struct arena *a)
 bool arena_make_alone(struct arena *alone, const struct arena *like)
 {
     *alone = *like;
-    alone->id = -1;
+    alone->id = alone->semaphores = -1;
     alone->file = NULL;
     alone->slots = 1 + CONSUMER_SLOTS;
     alone->size = alone->slots_off + alone->slots * alone->slot_size;
@@ -202,14 +206,24 @@ const char *arena_attach(struct arena *a, int id)
     void *p = shmat(id, NULL, 0);
     if (p == (void *)-1)
         return errno == EACCES ? "it is another user's" : "it is not there";
-    *a = (struct arena){.header = p, .id = id};
+    *a = (struct arena){.header = p, .id = id, .life = -1, .semaphores = -1};
     const char *why = shmctl(id, IPC_STAT, &about) != 0 ? "it is not an arena of forkspan"
                                                         : arena_recognise(a, p, about.shm_segsz);
-    if (why)
+    if (why) {
         shmdt(p);
-    else
+    } else {
+        a->semaphores = seat_recognise(a->header->semaphores);
+        madvise(p, a->size, MADV_NOHUGEPAGE);
+        madvise(p, a->size, MADV_DONTDUMP);
         ring_trust(&a->shape, a->max_queued);
+    }
     return why;
+}
+
+void arena_detach(struct arena *a)
+{
+    shmdt(a->header);
+    *a = (struct arena){.id = -1, .life = -1, .semaphores = -1};
 }
 
 void arena_join(struct arena *a, int life)
@@ -220,6 +234,6 @@ void arena_join(struct arena *a, int life)
 unsigned arena_mappings(const struct arena *a)
 {
     struct shmid_ds about;
-    int id = a->file ? a->life : a->id;
+    int id = arena_segment(a);
     return id >= 0 && shmctl(id, IPC_STAT, &about) == 0 ? (unsigned)about.shm_nattch : 0;
 }

@@ -22,6 +22,8 @@ struct arena {
     int life; /* with a file: a System V segment that each process of this tree has attached and nothing lies
                  in, so that the kernel can be asked whether the tree lives; -1: none */
     uint32_t slots; /* with those of consumers */
+    int semaphores; /* arena/seat.h; -1: none */
+    bool asks;      /* this process is one of its maker's that only sends: it may ask the kernel who lives */
     size_t slot_size, slots_off, size;
     uint32_t requests_off, ring_off, max_queued;
     struct ring_shape shape;
@@ -41,9 +43,11 @@ bool arena_renew(struct arena *a);
 /* The same for one process alone, in private memory of the same shape: what is in it dies with the process.
  * False without memory. Handler-safe. */
 bool arena_make_alone(struct arena *alone, const struct arena *like);
-/* Attaches the arena of another process tree, for a consumer; NULL, or why not: of another version, another
- * user's, gone, or nonsense. Every size is checked against the segment's. */
+/* Attaches an arena that another process made, for a consumer or a program of its tree; NULL, or why not: of
+ * another version, another user's, gone, or nonsense. Every size is checked against the segment's. */
 const char *arena_attach(struct arena *a, int id);
+/* Undoes that, before anybody else knows of it. */
+void arena_detach(struct arena *a);
 /* A consumer in a file joins the tree whose segment is `life`, to be able to ask for its mappings. */
 void arena_join(struct arena *a, int life);
 /* How many mappings it has; 1: the caller's only, its tree is gone. 0: not known. A consumer's question,
@@ -70,6 +74,13 @@ static inline bool arena_slot_live(const struct arena *a, uint32_t i)
 static inline pid_t arena_slot_pid(const struct arena *a, uint32_t i)
 {
     return (pid_t)(atomic_load(arena_state(a, i)) >> 32);
+}
+/* The segment that each process of the tree has attached, by which the kernel tells whether it lives; -1:
+ * none.
+ */
+static inline int arena_segment(const struct arena *a)
+{
+    return a->file ? a->life : a->id;
 }
 static inline struct slot *arena_slot(const struct arena *a, uint32_t i)
 {

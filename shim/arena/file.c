@@ -277,7 +277,7 @@ const char *arena_file_open(struct arena *a, const char *path, bool create)
     char boot[BOOT_ID_MAX];
     struct way w = {.folder = -1, .fd = -1};
     a->header = NULL;
-    a->id = a->life = -1;
+    a->id = a->life = a->semaphores = -1;
     a->file = path;
     const char *why = walk(&w, path);
     if (!why && !recover_boot_id(boot))

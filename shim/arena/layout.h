@@ -7,6 +7,7 @@
 #ifndef FORKSPAN_ARENA_LAYOUT_H
 #define FORKSPAN_ARENA_LAYOUT_H
 
+#include "arena/latency.h"
 #include "process.h"
 
 #include <stddef.h>
@@ -14,7 +15,7 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC UINT64_C(0x616e657261707366) /* "fsparena" */
-#define ARENA_LAYOUT 9u
+#define ARENA_LAYOUT 11u
 #define RESOURCE_MAX 8192u
 #define SLOTS_MAX 1024u
 #define SEALED_MAX 16u
@@ -61,6 +62,13 @@ struct ring {
     _Alignas(64) _Atomic uint64_t dropped;
 };
 
+/* Why a tree has a permanent consumer: FORKSPAN_EXPORT=process; a process of it could not open the exporter;
+ * one-shot ones came too often. */
+enum permanent_why { PERMANENT_ASKED, PERMANENT_NO_EXPORTER, PERMANENT_AGAIN };
+
+/* slot.one_shot: a process of the host; a consumer that leaves when all is sent; the one that stays. */
+enum slot_kind { SLOT_HOST, SLOT_ONE_SHOT, SLOT_PERMANENT };
+
 enum slot_state { SLOT_FREE, SLOT_CLAIMED, SLOT_LIVE, SLOT_VACANT };
 
 /* A batch, sealed: records from `from` (included) to `to` (not included). It keeps its borders when its
@@ -91,8 +99,13 @@ struct slot {
     _Atomic uint64_t news;          /* how it ended, and which claim it was of (news_of) */
     _Atomic uint64_t dead_since_ns; /* when a consumer first found it dead */
     _Atomic uint32_t consuming;     /* the slot's process has a consumer that runs */
-    _Atomic uint32_t one_shot;      /* it is a consumer and nothing else (batch/process.h) */
-    _Atomic uint32_t finish;        /* the one-shot consumer is to leave as soon as all is sent */
+    _Atomic uint32_t one_shot;      /* it is a consumer and nothing else (batch/process.h): enum slot_kind */
+    _Atomic uint32_t finish;        /* counts requests to a consumer of its own process to send all now; a
+                                       one-shot one then leaves */
+    _Atomic uint32_t hasty;         /* who asked for it brings no news of the dead any more */
+    _Atomic uint32_t finished; /* futex word: the last of them that the tree's permanent one has served */
+    _Atomic uint32_t seat;     /* arena/seat.h: which, + 1; 0: none */
+    _Atomic uint32_t seat_epoch;
     _Atomic uint32_t resource_len;
     _Atomic uint32_t
         wake; /* futex word the slot's batch thread rests on: counts reasons to look at the rings */
@@ -104,6 +117,8 @@ struct slot {
     _Atomic uint32_t sender; /* the process that began to send it; written before `sending` */
     struct exporter_report report;
     _Alignas(64) _Atomic uint64_t counters[COUNTERS];
+    _Atomic uint64_t
+        latencies[LATENCY_BUCKETS]; /* of its requests, from the head's first byte to the answer's last */
     _Alignas(64) uint8_t resource[RESOURCE_MAX];
 };
 
@@ -134,14 +149,24 @@ struct arena_header {
     _Atomic uint32_t without_slot; /* counts processes that found every slot taken */
     _Atomic uint32_t came, left;   /* futex words: count one-shot consumers that attached it, and left */
     _Atomic uint64_t in_vain;      /* CLOCK_MONOTONIC, ns: when an exit had waited for all of its time */
+    _Atomic uint64_t permanent;    /* consumer word of the tree's permanent consumer; 0: there is none yet */
+    _Atomic uint64_t
+        permanent_ns; /* CLOCK_MONOTONIC: when it was last started; UINT64_MAX: it can not work */
+    _Atomic uint32_t permanent_why; /* enum permanent_why */
+    _Atomic uint64_t one_shot_ns;   /* CLOCK_MONOTONIC: when a one-shot consumer last came */
+    uint64_t destination;           /* config_destination() of its maker */
+    int32_t semaphores;             /* arena/seat.h: id of the set, -1: none */
     struct registered registered[REGISTERED_MAX];
     _Atomic uint64_t former[COUNTERS]; /* sums of the slots that were given back */
+    _Atomic uint64_t former_latencies[LATENCY_BUCKETS];
+    _Atomic uint64_t workers; /* counts processes of the host that got a slot */
     /* Of each slot: enum slot_state | pid << 32, so that a claimer that dies half-way is known by its pid.
      * Not in the slot: who looks for the living and the dead touches no page of a slot that nobody has. */
     _Alignas(64) _Atomic uint64_t state[SLOTS_MAX];
     /* Liveness: the thread id of the slot's batch thread; FUTEX_OWNER_DIED set by the kernel when that thread
      * has ended, however it ended. 0: no thread yet. Dense, so that a scan of all touches few cache lines. */
     _Alignas(64) _Atomic uint32_t liveness[SLOTS_MAX];
+    _Atomic uint32_t seat_epochs[SLOTS_MAX]; /* counts who has taken the seat */
 };
 _Static_assert(offsetof(struct arena_header, sampling) < 64, "in the line that nobody writes to");
 

@@ -87,6 +87,9 @@ void recover(const struct arena *a, const char boot[BOOT_ID_MAX], bool start)
         if (start) {
             atomic_store(&h->user, 0); /* this tree's workers may be another user's */
             atomic_store(&h->sampling, 0);
+            atomic_store(&h->permanent, 0);
+            atomic_store(&h->permanent_ns, 0); /* this tree may be able to open the exporter */
+            atomic_store(&h->one_shot_ns, 0);
         }
     }
     /* Last: a death before it makes the next start do all of it again. */

@@ -179,6 +179,7 @@ static bool take_copy(const struct request *from, struct request *to)
     if (atomic_load_explicit(&from->phase, memory_order_acquire) != REQUEST_UNRECORDED)
         return request_copy(from, to);
     to->context = from->context;
+    to->start_monotonic_ns = from->start_monotonic_ns;
     atomic_store_explicit(&to->phase, REQUEST_UNRECORDED, memory_order_relaxed);
     return true;
 }

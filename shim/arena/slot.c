@@ -2,6 +2,7 @@
 #include "arena/slot.h"
 #include "arena/news.h"
 #include "arena/requests.h"
+#include "arena/seat.h"
 #include "decimal.h"
 #include "futex.h"
 #include "next.h"
@@ -76,8 +77,11 @@ int slot_claim(const struct arena *a, bool consumer)
         uint32_t epoch = atomic_fetch_add(&s->epoch, 1) + 1;
         atomic_store(&s->leaving, 0);
         atomic_store(&s->consuming, 0);
-        atomic_store(&s->one_shot, consumer);
+        atomic_store(&s->one_shot, consumer ? SLOT_ONE_SHOT : SLOT_HOST);
         atomic_store(&s->finish, 0);
+        atomic_store(&s->finished, 0);
+        atomic_store(&s->hasty, 0);
+        atomic_store(&s->seat, 0);
         atomic_store(&s->consumer, 0);
         atomic_store(&s->ticket, 0);
         atomic_store(&s->news, news_word(epoch, 0));
@@ -89,6 +93,7 @@ int slot_claim(const struct arena *a, bool consumer)
         atomic_store(&s->sending, 0);
         for (int c = 0; c < COUNTERS; c++)
             atomic_store_explicit(&s->counters[c], 0, memory_order_relaxed);
+        latency_clear(s->latencies);
         atomic_store(&s->report.state, EXPORTER_UNOPENED);
         atomic_store(&s->report.failures, 0);
         atomic_store(&s->report.begun_ns, 0);
@@ -100,6 +105,8 @@ int slot_claim(const struct arena *a, bool consumer)
             ring_wipe(slot_ring(a, s));
         }
         ring_init(slot_ring(a, s));
+        if (!consumer)
+            atomic_fetch_add_explicit(&a->header->workers, 1, memory_order_relaxed);
         atomic_store(state, state_word(SLOT_LIVE, pid));
         if (!consumer && i >= a->slots / 2) /* the lower half is taken, by the living or by the dead */
             slot_wake_consumer(a);
@@ -129,11 +136,15 @@ bool slot_owner_dead(const struct arena *a, uint32_t i)
     uint32_t word = atomic_load(&a->header->liveness[i]);
     if (word & FUTEX_OWNER_DIED)
         return true;
-    if (word & FUTEX_TID_MASK)
+    if (word & FUTEX_TID_MASK && !(word & FUTEX_WAITERS))
         return false;
+    bool live = arena_slot_live(a, i); /* who claims it has told nothing of itself yet */
+    enum seat seat = live ? seat_ask(a, s) : SEAT_UNKNOWN;
+    if (seat != SEAT_UNKNOWN)
+        return seat == SEAT_LEFT;
     /* No thread yet, or a kernel without robust lists: its parent has reaped it, or its pid tells, if it is
      * one of our pid namespace. */
-    uint32_t news = arena_slot_live(a, i) ? news_of(s) : 0; /* of who claims it there is none yet */
+    uint32_t news = live ? news_of(s) : 0;
     if (news & NEWS_SET && !(news & NEWS_EXEC))
         return true;
     pid_t pid = arena_slot_pid(a, i);
@@ -201,6 +212,7 @@ void slot_vacate(const struct arena *a, uint32_t i)
     for (int c = 0; c < COUNTERS; c++)
         atomic_fetch_add_explicit(&a->header->former[c], atomic_exchange(&s->counters[c], 0),
                                   memory_order_relaxed);
+    latency_move(a->header->former_latencies, s->latencies);
     atomic_store(&s->pid_namespace, 0);
     atomic_store(&a->header->liveness[i], 0);
     atomic_store(&s->consumer, 0);

@@ -51,9 +51,11 @@ enum sweep_others sweep_other_consumer(const struct arena *a, uint64_t me)
         uint64_t word = consumer_word(i, atomic_load(&s->epoch));
         if (word == me || !atomic_load(&s->consuming) || atomic_load(&s->leaving) || !consumer_alive(a, word))
             continue;
-        if (!atomic_load(&s->one_shot))
+        uint32_t kind = atomic_load(&s->one_shot);
+        if (kind == SLOT_HOST)
             return SWEEP_WORKER;
-        found = SWEEP_ONE_SHOT;
+        if (found != SWEEP_PERMANENT)
+            found = kind == SLOT_PERMANENT ? SWEEP_PERMANENT : SWEEP_ONE_SHOT;
     }
     return found;
 }
@@ -103,6 +105,15 @@ bool sweep_orphaned(const struct arena *a, bool *many)
     return found || *many;
 }
 
+bool sweep_alive(const struct arena *a)
+{
+    for (uint32_t i = 0; i < a->slots; i++)
+        if (arena_slot_live(a, i) && atomic_load(&arena_slot(a, i)->one_shot) == SLOT_HOST &&
+            !slot_owner_dead(a, i))
+            return true;
+    return false;
+}
+
 void sweep_clear(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
@@ -119,7 +130,8 @@ void sweep_finish(const struct arena *a)
         struct slot *s = arena_slot(a, i);
         if (!arena_slot_live(a, i) || !atomic_load(&s->one_shot))
             continue;
-        atomic_store(&s->finish, 1);
+        atomic_store(&s->hasty, 1);
+        atomic_fetch_add(&s->finish, 1);
         atomic_fetch_add(&s->wake, 1);
         futex_wake_all(&s->wake);
     }

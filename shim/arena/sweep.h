@@ -10,9 +10,9 @@
  * whose owner has a consumer of its own, alive, is left to it. Returns how many slots were taken. The caller
  * holds no lock. */
 unsigned sweep_adopt(const struct arena *a, uint64_t me);
-/* Another consumer, alive and not on its way out, is in this arena. A server process's rather than a one-shot
- * one, where there are both. */
-enum sweep_others { SWEEP_NOBODY, SWEEP_ONE_SHOT, SWEEP_WORKER };
+/* Another consumer, alive and not on its way out, is in this arena. Where there are several, the one named
+ * last here. */
+enum sweep_others { SWEEP_NOBODY, SWEEP_ONE_SHOT, SWEEP_PERMANENT, SWEEP_WORKER };
 enum sweep_others sweep_other_consumer(const struct arena *a, uint64_t me);
 /* Somebody's ring holds something unsent. */
 bool sweep_unsent(const struct arena *a);
@@ -22,10 +22,12 @@ bool sweep_orphaned(const struct arena *a, bool *many);
 /* Something unsent lies in the ring of a process that is dead or on its way out. (What a process that came
  * meanwhile has queued is its own business.) */
 bool sweep_left_behind(const struct arena *a);
+/* A process of the host that has a slot lives. */
+bool sweep_alive(const struct arena *a);
 /* Gives back the slots of the dead that hold nothing and are no live consumer's: in an arena full of them a
  * new consumer finds a place. */
 void sweep_clear(const struct arena *a);
-/* Every one-shot consumer is to leave as soon as all is sent. */
+/* Every consumer in a process of its own is to send all now; a one-shot one then leaves. */
 void sweep_finish(const struct arena *a);
 
 #endif

@@ -174,7 +174,8 @@ static bool empty_ring(struct consumer *c, uint32_t i, bool dead, uint64_t deadl
     uint32_t end = at_number(ring_head(slot_ring(c->arena, s)));
     if (dead)
         fatal_settle(c->arena, i);
-    bool over_torn = dead || (c->over_torn && c->me == consumer_word(i, atomic_load(&s->epoch)));
+    bool over_torn = dead || (c->over_torn && c->me == consumer_word(i, atomic_load(&s->epoch))) ||
+                     (c->stuck && c->stuck(i));
     for (;;) {
         if (c->stopping())
             return false;

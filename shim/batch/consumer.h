@@ -13,13 +13,14 @@ struct consumer {
     const struct exporter_ops *ops;
     struct exporter *exporter;
     void (*rest_point)(void *);
-    bool (*stopping)(void); /* start no further batch */
-    bool full_only;         /* leave what is less than a batch of a living process to the next tick */
-    bool over_torn;         /* in one's own ring: an unfinished record there is never to be finished */
-    bool undelivered;       /* the receiver took no batch of an arena that keeps it */
-    bool impatient;         /* requests of the dead wait for no news of how they died */
-    uint64_t me;            /* consumer word of this process's slot */
-    uint8_t *buffer;        /* one batch's records, copied out of shared memory before they are looked at */
+    bool (*stopping)(void);       /* start no further batch */
+    bool full_only;               /* leave what is less than a batch of a living process to the next tick */
+    bool over_torn;               /* in one's own ring: an unfinished record there is never to be finished */
+    bool (*stuck)(uint32_t slot); /* the same of the ring of another living process; NULL: of none */
+    bool undelivered;             /* the receiver took no batch of an arena that keeps it */
+    bool impatient;               /* requests of the dead wait for no news of how they died */
+    uint64_t me;                  /* consumer word of this process's slot */
+    uint8_t *buffer; /* one batch's records, copied out of shared memory before they are looked at */
     size_t buffer_size;
 };
 

@@ -59,6 +59,8 @@ static bool write_one(struct slot *s, struct ring *ring, struct request *r, cons
     atomic_store(&r->phase, REQUEST_FINISHED);
     atomic_fetch_add_explicit(&s->counters[COUNT_QUEUED], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->counters[COUNT_FATAL], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->counters[COUNT_ERRORS], 1, memory_order_relaxed);
+    latency_add(s->latencies, o->end_ns - copy->start_realtime_ns);
     return true;
 }
 

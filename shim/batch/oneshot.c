@@ -3,6 +3,7 @@
 #include "arena/slot.h"
 #include "arena/sweep.h"
 #include "batch/beside.h"
+#include "batch/permanent.h"
 #include "clock.h"
 #include "config/capture.h"
 #include "decimal.h"
@@ -10,11 +11,13 @@
 #include "log.h"
 #include "next.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,7 +30,9 @@
 #define SYS_close_range 436
 #endif
 
-enum { STACK = 16384, MODES = 3, ARGUMENTS = 9 };
+static const uint64_t START_EVERY_NS = 1000000000;
+
+enum { STACK = 16384, MODES = 4, ARGUMENTS = 9 };
 
 /* Where the command lies, seen from the preload: installed with and without a folder for the machine's kind,
  * in a build tree, beside it. FORKSPAN_COMMAND is where it is installed to. */
@@ -75,6 +80,7 @@ void oneshot_prepare(const struct arena *a, const struct config *config)
                [ONESHOT_LEAVE] = {command, "export", "--once", where, of, life_text},
                [ONESHOT_EXIT] = {command, "export", "--once", "--within", within_text, where, of, life_text},
                [ONESHOT_LINGER] = {command, "export", "--once", "--linger", where, of, life_text},
+               [ONESHOT_STAY] = {command, "export", where, of, life_text},
            },
            sizeof arguments);
     /* Our own variables and one more that the console looks at; no LD_PRELOAD: it is never traced. */
@@ -200,6 +206,69 @@ bool oneshot_is_ours(const struct arena *a, pid_t pid)
     return false;
 }
 
+static bool registered_here(const struct arena *a, uint32_t pid, uint64_t here)
+{
+    struct registered *r = a->header->registered;
+    for (unsigned i = 0; i < REGISTERED_MAX; i++)
+        if (atomic_load(&r[i].pid_namespace) == here && (pid == 0 || atomic_load(&r[i].pid) == pid))
+            return true;
+    return false;
+}
+
+/* Of one thread: adds up its children, of ours and of others. False: the file is not there. */
+static bool children_of(const struct arena *a, const char *tid, uint64_t here, unsigned count[2])
+{
+    char path[64] = "/proc/self/task/", text[128];
+    size_t n = strnlen(tid, DECIMAL_MAX);
+    memcpy(path + 16, tid, n);
+    memcpy(path + 16 + n, "/children", 10);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    uint32_t pid = 0;
+    ssize_t got;
+    while ((got = __read(fd, text, sizeof text)) > 0)
+        for (ssize_t i = 0; i < got; i++) {
+            if (text[i] >= '0' && text[i] <= '9') {
+                pid = pid * 10 + (uint32_t)(text[i] - '0');
+            } else if (pid != 0) {
+                count[registered_here(a, pid, here)]++;
+                pid = 0;
+            }
+        }
+    __close(fd);
+    return true;
+}
+
+bool oneshot_only_child(const struct arena *a)
+{
+    struct registered *r = a->header->registered;
+    bool any = false;
+    for (unsigned i = 0; i < REGISTERED_MAX; i++)
+        any |= atomic_load_explicit(&r[i].pid_namespace, memory_order_relaxed) != 0;
+    uint64_t here = any && reaper() ? own_pid_namespace() : 0;
+    if (here == 0 || !registered_here(a, 0, here))
+        return false;
+    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    unsigned count[2] = {0, 0}; /* others', ours */
+    bool known = true;
+    char entries[256];
+    long got;
+    while ((got = syscall(SYS_getdents64, fd, entries, sizeof entries)) > 0)
+        for (long at = 0; at < got;) {
+            const char *name = entries + at + offsetof(struct dirent64, d_name);
+            uint16_t length;
+            memcpy(&length, entries + at + offsetof(struct dirent64, d_reclen), sizeof length);
+            if (*name != '.')
+                known &= children_of(a, name, here, count);
+            at += length;
+        }
+    __close(fd);
+    return known && got == 0 && count[0] == 0 && count[1] != 0;
+}
+
 /* Waits while *word is `seen`; false when the time is up. Looks up every 20 ms: a killed one tells nobody. */
 static bool pause_at(_Atomic uint32_t *word, uint32_t seen, uint64_t end)
 {
@@ -243,19 +312,29 @@ static pid_t spawn(const struct arena *a, enum oneshot_mode mode, int *error)
     return s.error ? 0 : s.pid;
 }
 
+void oneshot_postfork_child(void)
+{
+    atomic_store(&starting, 0);
+}
+
+/* The segment is its maker's: another id (a worker that dropped its rights) could not attach it. */
+static bool of_the_user(const struct arena *a)
+{
+    uid_t user = geteuid();
+    return user == 0 || user == a->header->maker;
+}
+
 bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeout_ms)
 {
     static const char lost[] = "spans that no process is left to send are lost";
-    if (a->id < 0 && !a->file)
+    if ((a->id < 0 && !a->file) || permanent_in_vain(a))
         return false;
     if (!environment) {
         log_warn("the command forkspan is not beside libforkspan.so: %s", lost);
         return false;
     }
-    /* The segment is its maker's: another id (a worker that dropped its rights) could not attach it. */
-    uid_t user = geteuid();
     uint32_t no = 0;
-    if ((user != 0 && user != a->header->maker) || !atomic_compare_exchange_strong(&starting, &no, 1))
+    if (!of_the_user(a) || !atomic_compare_exchange_strong(&starting, &no, 1))
         return false;
     uint32_t came = atomic_load(&a->header->came);
     int error;
@@ -270,4 +349,16 @@ bool oneshot_start(const struct arena *a, enum oneshot_mode mode, uint32_t timeo
         if (!pause_at(&a->header->came, came, end))
             return false;
     return true;
+}
+
+bool oneshot_start_permanent(const struct arena *a, uint32_t timeout_ms)
+{
+    struct arena_header *h = a->header;
+    uint64_t now = clock_ns(CLOCK_MONOTONIC), then = atomic_load(&h->permanent_ns);
+    if (permanent_in_vain(a) || arena_segment(a) < 0 || !environment || !of_the_user(a))
+        return false;
+    if ((then != 0 && now - then < START_EVERY_NS) ||
+        !atomic_compare_exchange_strong(&h->permanent_ns, &then, now))
+        return true;
+    return oneshot_start(a, ONESHOT_STAY, timeout_ms);
 }

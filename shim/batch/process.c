@@ -2,6 +2,7 @@
 #include "batch/process.h"
 #include "arena/file.h"
 #include "arena/liveness.h"
+#include "arena/seat.h"
 #include "arena/slot.h"
 #include "arena/sweep.h"
 #include "batch/consumer.h"
@@ -19,6 +20,14 @@
  * not for long. */
 static const uint64_t LEAVING_PAUSE_NS = 2000000, LEAVING_MOST_NS = 2000000000;
 static const uint64_t LINGER_TICK_NS = 100000000, LINGER_NS = 1000000000;
+/* How often the permanent one looks whether its tree is still there: always, and when it seems about to go.
+ */
+static const uint64_t LOOK_NS = 1000000000, LOOK_SOON_NS = 50000000, SOON_NS = 3000000000;
+static const uint64_t WAITS_NS = 250000000;
+/* One-shot consumers that come so soon one after the other are one that should stay. */
+static const uint64_t AGAIN_NS = UINT64_C(10000000000);
+/* An unfinished record of the living is passed over after so long: its producer was left by a longjmp. */
+static const uint64_t STUCK_NS = UINT64_C(30000000000);
 
 static struct arena arena;
 static uint64_t deadline; /* CLOCK_MONOTONIC, 0: none */
@@ -53,7 +62,7 @@ static void on_end(int signal_number)
 }
 
 /* It was started with every signal blocked. What would stop or end it is not for it: it goes by itself, when
- * all is sent; asked to end, it does not linger. */
+ * all is sent; asked to end, it does not linger, and a permanent one looks more often whether it may. */
 static void decide_signals(void)
 {
     static const int ignored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGPIPE, SIGALRM, SIGUSR1,
@@ -81,7 +90,8 @@ static void work(struct consumer *c, struct slot *own, bool linger)
         uint32_t seen = atomic_load(&own->wake);
         uint64_t before = atomic_load(&own->counters[COUNT_SWEPT]);
         bool unsent = sweep_unsent(&arena);
-        c->impatient = deadline || arena_mappings(&arena) == 1; /* nobody is left to bring news */
+        c->impatient =
+            deadline || atomic_load(&own->hasty) || arena_mappings(&arena) == 1; /* nobody brings news */
         enum consumer_result result = consumer_run(c, deadline);
         if (result >= CONSUMER_STOPPED)
             return;
@@ -116,6 +126,158 @@ static void work(struct consumer *c, struct slot *own, bool linger)
     }
 }
 
+/* -- as long as the tree -- */
+
+static bool tree_gone(void)
+{
+    return arena_mappings(&arena) == 1;
+}
+
+/* Of several that were started at once one stays. */
+static bool become_permanent(struct consumer *c, struct slot *own, enum permanent_why why)
+{
+    _Atomic uint64_t *word = &arena.header->permanent;
+    uint64_t was = atomic_load(word);
+    do {
+        if (was != 0 && consumer_alive(&arena, was))
+            return false;
+    } while (!atomic_compare_exchange_weak(word, &was, c->me));
+    atomic_store(&arena.header->permanent_why, why);
+    atomic_store(&own->one_shot, SLOT_PERMANENT);
+    return true;
+}
+
+/* The records at the head of the rings that were unfinished when last looked at, and since when. */
+static struct {
+    ring_at at;
+    uint64_t since;
+} unfinished[SLOTS_MAX];
+
+static bool stuck(uint32_t i)
+{
+    struct ring *r = slot_ring(&arena, arena_slot(&arena, i));
+    ring_at tail = atomic_load(&r->tail);
+    uint64_t now = now_ns();
+    if (tail != unfinished[i].at || ring_queued(r) == 0 || unfinished[i].since == 0) {
+        unfinished[i].at = tail;
+        unfinished[i].since = now;
+    }
+    return now - unfinished[i].since >= STUCK_NS;
+}
+
+/* Until no other process has the arena. */
+static void stay(struct consumer *c, struct slot *own)
+{
+    const uint64_t period = (uint64_t)c->config->schedule_delay_ms * 1000000u;
+    uint64_t next = now_ns() + period, soon_until = 0;
+    deadline = 0;
+    c->stopping = tree_gone;
+    while (!tree_gone()) {
+        uint32_t seen = atomic_load(&own->wake), asked = atomic_load(&own->finish);
+        uint64_t now = now_ns();
+        bool flush = asked != atomic_load(&own->finished), tick = now >= next;
+        c->full_only = !tick && !flush;
+        c->impatient = flush && atomic_exchange(&own->hasty, 0);
+        c->stuck = tick ? stuck : NULL;
+        enum consumer_result result = consumer_run(c, 0);
+        if (result == CONSUMER_STOPPED)
+            continue;
+        now = now_ns();
+        if (tick)
+            next = now + period;
+        if (flush) {
+            atomic_store(&own->finished, asked);
+            futex_wake_all(&own->finished);
+            soon_until = now + SOON_NS; /* somebody leaves */
+        }
+        uint64_t most = asked_to_end || now < soon_until ? LOOK_SOON_NS : LOOK_NS;
+        if (result == CONSUMER_WAITS && most > WAITS_NS)
+            most = WAITS_NS;
+        if (now < next)
+            futex_wait(&own->wake, seen, next - now < most ? next - now : most);
+    }
+    c->full_only = false;
+    c->stuck = NULL;
+    c->stopping = time_is_up;
+}
+
+/* Everything is nobody's now. A receiver that does not answer has one export's time for all of it. */
+static void last_batches(void)
+{
+    uint32_t timeout = config_get_quietly()->exporter.timeout_ms;
+    deadline = now_ns() + (uint64_t)(timeout ? timeout : 10000) * 1000000u;
+}
+
+/* -- */
+
+static enum permanent_why why_it_stays(const struct consume_options *options, const struct config *config)
+{
+    return !options->stay           ? PERMANENT_AGAIN
+           : config->export_process ? PERMANENT_ASKED
+                                    : PERMANENT_NO_EXPORTER;
+}
+
+static bool comes_again(void)
+{
+    uint64_t now = now_ns(), last = atomic_exchange(&arena.header->one_shot_ns, now);
+    return last != 0 && now - last < AGAIN_NS;
+}
+
+const char consume_said[] = "the exporter can not be opened";
+
+/* In `arena`, which is attached. */
+static const char *consume_here(const struct consume_options *options, const struct config *config)
+{
+    arena.asks = true;
+    if (options->within_ms)
+        deadline = now_ns() + (uint64_t)options->within_ms * 1000000u;
+    int slot = slot_claim(&arena, true);
+    if (slot < 0)
+        return "every consumer's place in it is taken";
+    struct slot *own = arena_slot(&arena, (uint32_t)slot);
+    struct consumer c = {.arena = &arena,
+                         .config = config,
+                         .rest_point = host_rest_point,
+                         .stopping = time_is_up,
+                         .me = consumer_word((uint32_t)slot, atomic_load(&own->epoch))};
+    liveness_hold(&arena.header->liveness[slot]);
+    atomic_store(&own->start_time, process_start_time(getpid()));
+    /* One that the kernel does not tell when the tree has gone would stay for ever. */
+    bool stays = (options->stay || (!options->sweep && comes_again())) && arena_mappings(&arena) != 0 &&
+                 become_permanent(&c, own, why_it_stays(options, config));
+    atomic_store(&own->consuming, 1);
+
+    static const struct exporter_host host = {
+        .wait = host_wait, .rest_point = host_rest_point, .log = loader_log};
+    loader_at(options->exporter);
+    report_to(own, config);
+    c.ops = options->exporter ? loader_open(config, &host, &c.exporter) : NULL;
+    report_opened(c.exporter != NULL);
+    if (!c.ops && stays) /* told before it is said that it came: who waits for that wants to know */
+        atomic_store(&arena.header->permanent_ns, UINT64_MAX);
+    announce(&arena.header->came);
+    if (!c.ops) { /* nothing is taken: somebody who has one may come yet */
+        if (stays && config->export_process)
+            log_warn("FORKSPAN_EXPORT=process is not possible here: each worker has a thread that sends");
+    } else if (stays) {
+        stay(&c, own);
+        last_batches();
+        work(&c, own, false);
+        seat_remove(&arena);
+    } else if (!options->stay) {
+        work(&c, own, options->linger);
+    }
+    atomic_store(&own->leaving, 1);
+    consumer_release(&arena, c.me);
+    slot_release(&arena, (uint32_t)slot);
+    announce(&arena.header->left);
+    if (!c.ops)
+        return options->exporter ? consume_said : "forkspan-exporter.so is not there";
+    bool many;
+    return options->file && sweep_orphaned(&arena, &many) ? "not all could be sent: the rest stays there"
+                                                          : NULL;
+}
+
 const char *consume(const struct consume_options *options)
 {
     decide_signals();
@@ -126,37 +288,11 @@ const char *consume(const struct consume_options *options)
         return why;
     if (options->file)
         arena_join(&arena, options->life);
-    if (options->within_ms)
-        deadline = now_ns() + (uint64_t)options->within_ms * 1000000u;
-    int slot = slot_claim(&arena, true);
-    if (slot < 0)
-        return "every consumer's place in it is taken";
-    struct slot *own = arena_slot(&arena, (uint32_t)slot);
-    liveness_hold(&arena.header->liveness[slot]);
-    atomic_store(&own->start_time, process_start_time(getpid()));
-    atomic_store(&own->consuming, 1);
-    announce(&arena.header->came);
+    return consume_here(options, config);
+}
 
-    static const struct exporter_host host = {
-        .wait = host_wait, .rest_point = host_rest_point, .log = loader_log};
-    struct consumer c = {.arena = &arena,
-                         .config = config,
-                         .rest_point = host_rest_point,
-                         .stopping = time_is_up,
-                         .me = consumer_word((uint32_t)slot, atomic_load(&own->epoch))};
-    loader_at(options->exporter);
-    report_to(own, config);
-    c.ops = loader_open(config, &host, &c.exporter);
-    report_opened(c.exporter != NULL);
-    if (c.ops) /* without one nothing is taken: somebody who has one may come yet */
-        work(&c, own, options->linger);
-    atomic_store(&own->leaving, 1);
-    consumer_release(&arena, c.me);
-    slot_release(&arena, (uint32_t)slot);
-    announce(&arena.header->left);
-    if (!c.ops)
-        return "the exporter can not be opened";
-    bool many;
-    return options->file && sweep_orphaned(&arena, &many) ? "not all could be sent: the rest stays there"
-                                                          : NULL;
+const char *consume_rest(const struct arena *of, const struct consume_options *options)
+{
+    arena = *of;
+    return consume_here(options, config_get_quietly());
 }

@@ -5,6 +5,7 @@
 #include "config/otlp.h"
 #include "log.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <strings.h>
@@ -122,12 +123,28 @@ static void limits(struct parse *p, struct config *c)
     c->link_attribute_count = parse_integer(p, "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", 0, 128);
 }
 
+/* "shm:ID", as forkspan run passes it. */
+static int arena_id(const char *text)
+{
+    static const char prefix[] = "shm:";
+    if (!text || strncmp(text, prefix, sizeof prefix - 1) != 0)
+        return -1;
+    long id = 0;
+    const char *digit = text + sizeof prefix - 1;
+    if (!*digit)
+        return -1;
+    for (; *digit >= '0' && *digit <= '9' && id <= INT_MAX; digit++)
+        id = id * 10 + (*digit - '0');
+    return *digit || id > INT_MAX ? -1 : (int)id;
+}
+
 static void own(struct parse *p, struct config *c)
 {
     static const char *known[] = {"CONNECT", "DELETE", "GET",   "HEAD",  "OPTIONS", "PATCH",
                                   "POST",    "PUT",    "QUERY", "TRACE", NULL};
     static const char *const levels[] = {"none", "error", "warn", "info", "debug", "trace", NULL};
     static const char *const respawn[] = {"lazy", "eager", NULL};
+    static const char *const exports[] = {"thread", "process", NULL};
     c->log_level = parse_choice(p, "OTEL_LOG_LEVEL", levels, 3);
     const char **methods = parse_list(p, "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS");
     c->known_methods = methods ? methods : known;
@@ -147,6 +164,8 @@ static void own(struct parse *p, struct config *c)
         }
     }
     c->respawn_eager = parse_choice(p, "FORKSPAN_RESPAWN", respawn, 0) == 1;
+    c->export_process = parse_choice(p, "FORKSPAN_EXPORT", exports, 0) == 1;
+    c->arena_id = arena_id(parse_text(p, "FORKSPAN_ARENA"));
     c->fork_wait_ms = parse_integer(p, "FORKSPAN_FORK_WAIT", 0, 200);
     c->exit_flush_ms = parse_integer(p, "FORKSPAN_EXIT_FLUSH", 0, 1000);
     c->workers = parse_integer(p, "FORKSPAN_WORKERS", 1, 128);
@@ -242,4 +261,23 @@ const struct config *config_get_quietly(void)
 const struct config *config_parsed(void)
 {
     return atomic_load_explicit(&parsed, memory_order_acquire);
+}
+
+uint64_t config_destination(void)
+{
+    static const char *const of_it[] = {"OTEL_EXPORTER_",  "OTEL_TRACES_EXPORTER", "OTEL_SDK_DISABLED",
+                                        "FORKSPAN_EXPORT", "FORKSPAN_FILE",        "FORKSPAN_PROXY",
+                                        "FORKSPAN_CONSOLE"};
+    uint64_t sum = 0; /* the order in an environment means nothing */
+    for (char **e = config_captured(); *e; e++)
+        for (size_t i = 0; i < sizeof of_it / sizeof *of_it; i++) {
+            if (strncmp(*e, of_it[i], strlen(of_it[i])) != 0)
+                continue;
+            uint64_t hash = UINT64_C(14695981039346656037);
+            for (const char *s = *e; *s; s++)
+                hash = (hash ^ (uint8_t)*s) * UINT64_C(1099511628211);
+            sum += hash;
+            break;
+        }
+    return sum;
 }

@@ -41,6 +41,8 @@ struct config {
     /* our own */
     unsigned instrument;
     bool respawn_eager;
+    bool export_process; /* FORKSPAN_EXPORT: by a process of its own instead of a thread in each worker */
+    int arena_id;        /* FORKSPAN_ARENA=shm:ID: of an arena that is there already; -1: none is named */
     uint32_t fork_wait_ms, exit_flush_ms, workers;
     const char *log_path;
     const char *arena;                                        /* where it is to lie, or NULL */
@@ -62,6 +64,9 @@ const struct config *config_get(void);
 const struct config *config_get_quietly(void);
 /* As config_get(), but NULL before the first config_get(). */
 const struct config *config_parsed(void);
+/* A number for where this process sends to, as its environment says: programs share an arena where it is the
+ * same, for each of them may have to send what the others have left. */
+uint64_t config_destination(void);
 /* Tests: parses the given NAME=value list into a fresh struct; warnings go to `warn`. */
 const struct config *config_parse(char **env, void (*warn)(const char *line));
 

@@ -408,15 +408,15 @@ static void request_finish(struct request *r, uint64_t end_monotonic_ns, const c
 {
     if (!r)
         return;
-    if (atomic_load_explicit(&r->phase, memory_order_relaxed) != REQUEST_OPEN) {
+    uint32_t phase = atomic_load_explicit(&r->phase, memory_order_relaxed);
+    uint64_t took = end_monotonic_ns > r->start_monotonic_ns ? end_monotonic_ns - r->start_monotonic_ns : 0;
+    if (phase == REQUEST_OPEN || phase == REQUEST_UNRECORDED)
+        process_answered(took, error_type || atomic_load_explicit(&r->status, memory_order_relaxed) >= 500);
+    if (phase != REQUEST_OPEN) {
         request_release(process_requests(), r);
         return;
     }
-    struct http_outcome o = {
-        .end_ns = r->start_realtime_ns +
-                  (end_monotonic_ns > r->start_monotonic_ns ? end_monotonic_ns - r->start_monotonic_ns : 0),
-        .error_type = error_type,
-    };
+    struct http_outcome o = {.end_ns = r->start_realtime_ns + took, .error_type = error_type};
     struct ring *ring = process_ring();
     struct ring_place place;
     struct http_span span;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers die in every way at random moments under load, with a real Collector, as TAP.
 
-matrix.py --collector OTELCOL --forkspan COMMAND --build DIRECTORY [--kills N] [--only SERVER] [--seed N] [--self-test]
+matrix.py --collector OTELCOL --forkspan COMMAND --build DIRECTORY [--kills N] [--only SERVER] [--export process] [--seed N]
+          [--self-test]
 
 Every request that was answered in full is exactly one span; every request that was being served when its worker died
 is exactly one, with what killed it, and when; what comes twice is in a counted re-send. A request whose connection
@@ -25,7 +26,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 from cgroup import NoCgroup, memory_cgroup  # noqa: E402
-from harness import Collector, Tap, attributes, sent_again, until, workspace  # noqa: E402
+from harness import Collector, Tap, attributes, consumers, sent_again, until, workspace  # noqa: E402
 from targets import TARGETS  # noqa: E402
 
 LOAD = 3
@@ -41,6 +42,7 @@ class Fatal:
     died: int  # when we had killed it, or knew of it
     pid: int = 0  # of the worker, where we know it
     by_us: bool = False  # it died at `died`
+    or_type: str = ""
 
 
 def fetch(port, path, timeout=30):
@@ -143,7 +145,8 @@ def cell(server, name, way, number, rng, group, fatal):
         died = time.time_ns()
     if status != (way.status or None):
         raise RuntimeError(f"{path} was answered {status}")
-    fatal[path] = Fatal(name, way.type, began, died, 0 if way.behind else pid, bool(way.signal) and not way.behind)
+    fatal[path] = Fatal(name, way.type, began, died, 0 if way.behind else pid, bool(way.signal) and not way.behind,
+                        way.or_type)
 
 
 def wrong_with(path, f, got):
@@ -152,7 +155,7 @@ def wrong_with(path, f, got):
         return [f"{path}: {len(got)} spans"]
     resource, span = got[0]
     have, start, end, wrong = attributes(span), int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"]), []
-    if have.get("error.type") != f.type or span.get("status", {}).get("code") != 2:
+    if have.get("error.type") not in (f.type, f.or_type or f.type) or span.get("status", {}).get("code") != 2:
         wrong.append(f"{path}: {have.get('error.type')!r} {span.get('status')}")
     if have.get("http.request.method") != "GET" or have.get("url.scheme") != "http":
         wrong.append(f"{path}: {have}")
@@ -182,7 +185,7 @@ def check(tap, name, load, fatal, spans, log, own=frozenset()):
               if attributes(s).get("http.response.status_code") != 200]
     tap.check(not failed, f"{name}: each has its status", failed[:20])
     # it was served beside one that ended its worker, or its answer had been written and did not arrive
-    endings = {f.type for f in fatal.values()}
+    endings = {type for f in fatal.values() for type in (f.type, f.or_type)}
     unlike = [f"{path}: {attributes(s)}" for path in load.broken for _, s in by_path[path]
               if attributes(s).get("error.type") not in endings and attributes(s).get("http.response.status_code") != 200]
     tap.check(not unlike, f"{name}: of {len(load.broken)} that broke those that have a span say what ended them", "\n".join(unlike[:20]))
@@ -209,7 +212,7 @@ def run(tap, target, options, group):
         said.touch()
         said.chmod(0o666)
         env = {"OTEL_LOG_LEVEL": "debug", "FORKSPAN_LOG": str(said), "OTEL_BSP_SCHEDULE_DELAY": "1000",
-               "FORKSPAN_EXIT_FLUSH": "10000"}
+               "FORKSPAN_EXIT_FLUSH": "10000", "FORKSPAN_EXPORT": options.export}
         collector = Collector(options.collector, folder)
         server = None
         try:
@@ -226,6 +229,7 @@ def run(tap, target, options, group):
                   f"requests in {time.monotonic() - began:.1f} s", flush=True)
             took = server.stop()
             tap.check(took is not None, f"{name}: stops", server.tail())
+            until(lambda: not consumers(folder), "what sends for the server goes when that has gone")
             collector.stop()
             check(tap, name, load, fatal, collector.spans(), text_of(said), target.own)
         except Exception as error:
@@ -291,6 +295,7 @@ def main():
     parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--kills", type=int, default=1, help="a cell")
     parser.add_argument("--only", default="")
+    parser.add_argument("--export", choices=("thread", "process"), default="thread", help="FORKSPAN_EXPORT")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     options = parser.parse_args()
     tap = Tap()

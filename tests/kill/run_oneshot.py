@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, clean_environment, commands, until  # noqa: E402
+from harness import Tap, clean_environment, consumers, until  # noqa: E402
 
 witness, preload, command, exporter = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -40,10 +41,6 @@ def environment(library=preload, **more):
     env = clean_environment(OTEL_SERVICE_NAME="oneshot", OTEL_TRACES_EXPORTER="otlp/stdout", FORKSPAN_FILE=lines,
                             OTEL_BSP_SCHEDULE_DELAY="60000", **more)
     return dict(env, LD_PRELOAD=library) if library else env
-
-
-def consumers():
-    return [pid for pid in commands(lambda words: b"--once" in words) if MINE in environment_of(pid)]
 
 
 def environment_of(pid):
@@ -124,8 +121,8 @@ def visible():
         names()
         traced = run("children", 14, wrap=("unshare", "-pf", "--mount-proc", "--kill-child"))
 
-        def told(text):  # orphans come to process 1, and with them their SIGCHLD: the one thing to be seen
-            return [line.split(" sigchld")[0] for line in text.splitlines()]
+        def told(text):  # orphans come to process 1: /proc lists them, and their SIGCHLD comes; that is all
+            return [re.sub(r"children '[\d ]*'", "", line.split(" sigchld")[0]) for line in text.splitlines()]
         tap.check(told(plain.stdout) == told(traced.stdout) and plain.stdout, "as process 1: no wait sees the consumer",
                   f"without\n{plain.stdout}\nwith\n{traced.stdout}")
         found, wanted = names(), [f"child-{i}" for i in range(14)]
@@ -256,7 +253,7 @@ def holds_nothing():
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", "/x")
     connection.getresponse().read()
-    pid = until(consumers, "a consumer")[0]
+    pid = until(lambda: consumers(folder), "a consumer")[0]
     accepted, _ = silent.accept()
 
     def opened():

@@ -28,6 +28,7 @@ class Way:
     in_cgroup: bool = False  # put by us into a memory cgroup that is too small for it
     behind: bool = False  # the worker is one of the server behind
     status: int = 0  # what the client is answered, where it is
+    or_type: str = ""  # another one that is right
 
 
 KILL = Way("hang", "SIGKILL", signal.SIGKILL)
@@ -41,8 +42,12 @@ WAYS = {
     "_exit": Way("exit", "exit 7"),
     "exec": Way("exec", "exec"),
 }
-# Not with threads: it is the worker's, and whatever request another thread ends takes it back.
-UWSGI_WAYS = {**WAYS, "harakiri": Way("harakiri", "SIGKILL")}
+# uWSGI's handler of SIGSEGV sends itself the signal again, which its worker's one thread has blocked there, and goes on to
+# exit(1). Where another thread (ours, or one of uWSGI's own) takes it, it dies of it.
+UWSGI_SEGV = Way("hang", "SIGSEGV", signal.SIGSEGV, or_type="exit 1")
+UWSGI_THREADS_WAYS = {**WAYS, "SIGSEGV": UWSGI_SEGV}
+# Not with threads: harakiri is the worker's, and whatever request another thread ends takes it back.
+UWSGI_WAYS = {**UWSGI_THREADS_WAYS, "harakiri": Way("harakiri", "SIGKILL")}
 # nginx waits for PHP when it is killed; where PHP is, nginx answers 502.
 PHP_WAYS = {
     "kill -9 of nginx": Way("hang", "SIGKILL", signal.SIGKILL),
@@ -215,7 +220,7 @@ TARGETS = [
     Target("multiprocessing", processes()),
     Target("multiprocessing like celery", processes("30")),
     Target("uWSGI processes", uwsgi(), UWSGI_WAYS, tuple(PYPI_UWSGI)),
-    Target("uWSGI threads", uwsgi("--enable-threads", "--threads", "3"), needs=tuple(PYPI_UWSGI)),
+    Target("uWSGI threads", uwsgi("--enable-threads", "--threads", "3"), UWSGI_THREADS_WAYS, needs=tuple(PYPI_UWSGI)),
     Target("Apache prefork", Apache, needs=("/usr/sbin/apache2", str(APACHE_MODULES / "mod_lua.so")),
            own=frozenset("*")),  # OPTIONS * wakes a worker that is to leave
     Target("nginx before php-fpm", NginxPhp, PHP_WAYS, ("/usr/sbin/nginx", PHP_FPM)),

@@ -141,12 +141,13 @@ class Server:
     more_env = {}  # for each server under forkspan
     successor = 0  # another first process, after a reload
 
-    def __init__(self, folder, name, command, forkspan=None, endpoint=None, service="ledger", env=None, stop_signal=signal.SIGTERM):
+    def __init__(self, folder, name, command, forkspan=None, endpoint=None, service="ledger", env=None, stop_signal=signal.SIGTERM,
+                 run=()):
         self.log = os.path.join(folder, f"{name}.log")
         self.stop_signal = stop_signal
         self.under = bool(forkspan)
         if forkspan:
-            command = [forkspan, "run", "--service", service, "--endpoint", endpoint, "--", *command]
+            command = [forkspan, "run", "--service", service, "--endpoint", endpoint, *run, "--", *command]
             env = {**(env or {}), **self.more_env}
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment(**(env or {})),
@@ -241,6 +242,17 @@ def commands(wanted):
     return found
 
 
+def consumers(mark):
+    """Of the processes of ours that send, those of servers that have `mark` in their environment."""
+    def marked(pid):
+        try:
+            return mark.encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False  # it has just ended
+    ours = commands(lambda words: words[1:2] == [b"export"] and words[0].endswith(b"forkspan"))
+    return [pid for pid in ours if marked(pid)]
+
+
 def children(pid):
     try:
         return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -265,13 +277,13 @@ class Gunicorn(Server):
     """gunicorn with the application under test. `command`: another gunicorn than this Python's."""
 
     def __init__(self, folder, arguments, forkspan=None, endpoint=None, service="ledger", env=None, app="app:application",
-                 command=None):
+                 command=None, run=()):
         # As a user has it, which gives the master a second thread, but not below the home directory.
         control = [] if command or not supports_control_socket() else [
             "--control-socket", os.path.join(folder, f"control-{os.urandom(4).hex()}")]
         super().__init__(folder, "gunicorn", [*(command or [sys.executable, "-m", "gunicorn"]), "--bind", "127.0.0.1:0",
                                               "--chdir", str(HERE), *arguments, *control, app],
-                         forkspan, endpoint, service, env)
+                         forkspan, endpoint, service, env, run=run)
         found = self.wait_for(lambda: re.search(r"Listening at: http://127\.0\.0\.1:(\d+) \((\d+)\)", self.text()),
                               "gunicorn listens")
         self.port, self.master = int(found[1]), int(found[2])

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ledger: every request sent against every span the Collector wrote.
 
-ledger.py --collector BINARY [--forkspan COMMAND] [--requests N] [--seed N] [--only REGEX] [--table FILE] [--self-test]
+ledger.py --collector BINARY [--forkspan COMMAND] [--requests N] [--seed N] [--only REGEX] [--export process]
+          [--table FILE] [--self-test]
 
 Without --forkspan the servers run plain, and only the answers are checked. cells.py has the servers. --table writes
 what was counted as a table.
@@ -16,7 +17,7 @@ import re
 import time
 
 from cells import CELLS, Cell, missing, versions
-from harness import Collector, Server, Tap, attributes, sent_again, until, workspace
+from harness import Collector, Server, Tap, attributes, consumers, sent_again, until, workspace
 
 CONCURRENCY = 32
 # The clock may be a coarse one (a tick of 4 ms); the server may lose its CPU between its last byte and its clock.
@@ -341,7 +342,7 @@ def run(tap, cell, options, again=True):
         collector = Collector(options.collector, folder) if options.forkspan else None
         server, said = None, pathlib.Path(folder, "said")
         # At debug each process tells its counters when it leaves.
-        Server.more_env = {"OTEL_LOG_LEVEL": "debug", "FORKSPAN_LOG": str(said)}
+        Server.more_env = {"OTEL_LOG_LEVEL": "debug", "FORKSPAN_LOG": str(said), "FORKSPAN_EXPORT": options.export}
         try:
             server = cell.start(folder, options.forkspan, collector and collector.endpoint)
             began = time.monotonic()
@@ -369,6 +370,7 @@ def run(tap, cell, options, again=True):
                 tap.check(took is not None and server.process.returncode == 0, f"{name}: stops gracefully with status 0",
                           f"{took} s, {server.process.returncode}\n{server.tail()}")
             if collector:
+                until(lambda: not consumers(str(said)), "what sends for the server goes when that has gone")
                 collector.stop()
                 lines = (said.read_text(errors="replace") if said.exists() else "").splitlines()
                 lines += [line for line in server.text().splitlines() if line.startswith("forkspan")]
@@ -499,6 +501,7 @@ def main():
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--only", default="")
+    parser.add_argument("--export", choices=("thread", "process"), default="thread", help="FORKSPAN_EXPORT")
     parser.add_argument("--table")
     parser.add_argument("--self-test", action="store_true")
     options = parser.parse_args()

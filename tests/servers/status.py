@@ -362,6 +362,32 @@ def explained(server, arena, folder):
         tap.check(done.returncode == 1 and done.stderr.endswith("another user's\n"), "explain: another user's process", done)
 
 
+def one_process(folder, collector):
+    """A server with one process that sends for all: who that is, also when it was killed."""
+    server = Gunicorn(folder, ["-w", "2"], forkspan, collector.endpoint, env={"OTEL_BSP_SCHEDULE_DELAY": "200", "FORKSPAN_EXPORT": "process"})
+    try:
+        arena = (get(server.port, "/200/fixed/first"), arena_of(server))[1]
+        consumer = [p for p in looked(arena)["processes"] if p["kind"] == "consumer"]
+        sender = looked(arena)["sender"]
+        tap.check(len(consumer) == 1 and sender == {"is": "process", "why": "asked", "pid": consumer[0]["pid"]} and
+                  f"sender    process {sender['pid']} for all (FORKSPAN_EXPORT=process)" in command("--once", "--interval", 0, arena).stdout,
+                  "one process sends for the server: it is named, and why", f"{sender}\n{consumer}")
+        worker = next(p for p in looked(arena)["processes"] if p["kind"] == "worker")
+        text = explain(worker["pid"]).stdout
+        tap.check(f"sender     process {sender['pid']}, which sends for the whole server (FORKSPAN_EXPORT=process)" in text and
+                  "1 thread" in text.splitlines()[0] and worker["thread"] == 0, "explain: its worker has no thread and that sender", text)
+        text = explain(sender["pid"]).stdout
+        tap.check("it is forkspan's own" in text and f"arena      {arena}\n" in text and "for the whole server, as long as that lives" in text,
+                  "explain: the process that sends", text)
+        os.kill(sender["pid"], signal.SIGKILL)
+        until(lambda: looked(arena)["sender"]["is"] != "process" or looked(arena)["sender"]["pid"] != sender["pid"], "its death is seen")
+        again = until(lambda: get(server.port, "/200/fixed/again") and (now := looked(arena)["sender"])["is"] == "process" and now,
+                      "another one is there")
+        tap.check(again["pid"] != sender["pid"] and again["why"] == "asked", "killed, it is another one", again)
+    finally:
+        server.kill()
+
+
 class Attached:
     """The arena in this process's memory, to be written over."""
 
@@ -439,6 +465,7 @@ with workspace() as folder:
         on_a_terminal(arena_id)
         refusals(arena_id)
         explained(server, arena_id, folder)
+        one_process(folder, collector)
         another_layout(arena_id)
         another_sampler(folder)
         written_over(server, arena_id, options.scribble)

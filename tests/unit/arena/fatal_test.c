@@ -186,6 +186,9 @@ Test(fatal, a_request_without_a_record_is_one_span_with_the_signal)
     cr_assert_eq(times("/killed", 7), 1);
     cr_assert_eq(times("SIGSEGV", 7), 1);
     cr_assert(given_back());
+    uint64_t latencies[LATENCY_BUCKETS] = {0};
+    latency_sum(latencies, arena.header->former_latencies);
+    cr_assert(latency_count(latencies) == 1 && arena.header->former[COUNT_ERRORS] == 1);
     consumer_run(&consumer, 0);
     cr_assert_eq(n_sent, 1);
 }

@@ -95,6 +95,40 @@ static char *shown(const struct look *look, const struct look *before, bool json
 
 TestSuite(look, .init = make);
 
+static void is_shown(const char *text, const char *json)
+{
+    struct look look = look_now();
+    char *people = shown(&look, NULL, false), *program = shown(&look, NULL, true);
+    cr_assert(strstr(people, text), "%s\n%s", text, people);
+    cr_assert(strstr(program, json), "%s\n%s", json, program);
+    free(people);
+    free(program);
+    look_free(&look);
+}
+
+Test(look, who_sends_is_said)
+{
+    char text[100], json[100];
+    is_shown("sender    a thread in each process that serves\n",
+             "\"sender\":{\"is\":\"threads\",\"why\":null,\"pid\":0}");
+    int i = slot_claim(&arena, true);
+    struct slot *s = arena_slot(&arena, (uint32_t)i);
+    atomic_store(&arena.header->liveness[i], (uint32_t)getpid());
+    atomic_store(&arena.header->permanent, consumer_word((uint32_t)i, s->epoch));
+    atomic_store(&arena.header->permanent_why, PERMANENT_AGAIN);
+    snprintf(text, sizeof text, "sender    process %d for all (its processes come and go)\n", getpid());
+    snprintf(json, sizeof json, "\"sender\":{\"is\":\"process\",\"why\":\"again\",\"pid\":%d}", getpid());
+    is_shown(text, json);
+    atomic_store(&arena.header->permanent_why, 4711); /* written over */
+    atomic_store(&arena.header->liveness[i], FUTEX_OWNER_DIED);
+    is_shown("a process for all (FORKSPAN_EXPORT=process), which is gone",
+             "\"sender\":{\"is\":\"killed\",\"why\":\"asked\",\"pid\":0}");
+    atomic_store(&arena.header->permanent, UINT64_MAX);
+    is_shown("sender    a thread in each", "\"is\":\"threads\"");
+    atomic_store(&arena.header->permanent_ns, UINT64_MAX);
+    is_shown("can open the exporter\n", "\"sender\":{\"is\":\"in_vain\",\"why\":null,\"pid\":0}");
+}
+
 Test(look, what_is_there_is_seen)
 {
     struct slot *s = claim(false), *sender = claim(true);

@@ -139,6 +139,24 @@ Test(connection, connections_are_used_again)
     }
 }
 
+/* One is counted as answered, or as an error, once, whether or not it has a span. */
+Test(connection, answers_and_errors_are_counted)
+{
+    harness_exchange(GET, OK);
+    harness_exchange(GET, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    cr_assert(test_answered == 2 && test_counters[COUNT_ERRORS] == 0);
+    harness_exchange(GET, "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+    harness_exchange(GET, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    harness_exchange(GET, "");
+    cr_assert(test_answered == 5 && test_counters[COUNT_ERRORS] == 3);
+    test_config.sampler = SAMPLER_ALWAYS_OFF;
+    harness_exchange(GET, OK);
+    harness_exchange(GET, "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+    cr_assert(test_answered == 7 && test_counters[COUNT_ERRORS] == 4 && n_caught == 5);
+    harness_exchange("GET / HT", "");
+    cr_assert_eq(test_answered, 7, "of half a head nothing is known");
+}
+
 Test(connection, vfork_child_leaves_all_alone)
 {
     harness_accept(5);
@@ -369,7 +387,7 @@ static void child_answers_what_is_not_recorded(void)
     struct request *r = PENDING_POINTER(connection_of(5)->pending[0]);
     CHILD(request_leave(process_requests(), r));
     harness_write(5, OK);
-    CHILD(n_caught == 0);
+    CHILD(n_caught == 0 && test_answered == 1);
     CHILD(room_left() == REQUESTS); /* both entries are given back, the parent's and the copy */
 }
 

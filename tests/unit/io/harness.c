@@ -17,7 +17,7 @@ unsigned n_caught;
 uint32_t test_forks;
 bool test_inherits, test_slot_reused;
 bool test_serves, test_own_thread, test_vfork_child, test_no_ring, test_no_table, test_full;
-uint64_t test_counters[COUNTERS];
+uint64_t test_counters[COUNTERS], test_answered;
 struct config test_config;
 _Atomic uint64_t test_sampling;
 const _Atomic uint64_t *process_sampling_word = &test_sampling;
@@ -80,6 +80,13 @@ struct request_table *process_request_table(const struct request *r, uint32_t ep
 void process_count(enum counter c, uint64_t n)
 {
     __atomic_fetch_add(&test_counters[c], n, __ATOMIC_RELAXED);
+}
+void process_answered(uint64_t ns, bool error)
+{
+    const uint64_t a_minute = UINT64_C(60000000000); /* a time since the machine's start is none */
+    __atomic_fetch_add(&test_answered, ns < a_minute, __ATOMIC_RELAXED);
+    if (error)
+        process_count(COUNT_ERRORS, 1);
 }
 bool process_own_thread(void)
 {
@@ -273,6 +280,7 @@ void harness_init(void)
     n_caught = 0;
     test_serves = true;
     test_forks = 0;
+    test_answered = 0;
     test_inherits = test_slot_reused = false;
     test_own_thread = test_vfork_child = test_no_ring = test_no_table = test_full = false;
     test_sampling = 0;

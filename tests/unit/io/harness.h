@@ -30,7 +30,7 @@ extern bool test_serves, test_own_thread, test_vfork_child, test_no_ring, test_n
  * another's. */
 extern uint32_t test_forks;
 extern bool test_inherits, test_slot_reused;
-extern uint64_t test_counters[COUNTERS];
+extern uint64_t test_counters[COUNTERS], test_answered;
 
 /* Before each test. */
 void harness_init(void);
