@@ -39,31 +39,46 @@ long_step() {
     fi
 }
 
-# long_end: the report, of the steps that passed at this commit
+# long_found NAME: where the step's last pass is kept, of this commit or else of the newest other one; or nothing
+long_found() {
+    local folder
+    for folder in "$long_kept" $(ls -td "$cache"/long/*/ 2>/dev/null); do
+        folder=${folder%/}
+        [[ $folder == *-changed && $folder != "$long_kept" ]] && continue
+        if [[ -e $folder/$1.done ]]; then
+            echo "$folder/$1"
+            return 0
+        fi
+    done
+}
+
+# long_end: the report, of each step's last pass
 long_end() {
     [[ $long ]] || return 0
-    local name p s seconds when
+    local name p s seconds when found
     {
-        printf '<!-- SPDX-License-Identifier: Apache-2.0 -->\n# The long run\n\n`scripts/test --long` at commit %s, finished %s.\n\n' "$long_commit" "$(date -u +%Y-%m-%d)"
+        printf '<!-- SPDX-License-Identifier: Apache-2.0 -->\n# The long run\n\n`scripts/test --long`, each step at the commit it last passed at; written at commit %s, %s.\n\n' "$long_commit" "$(date -u +%Y-%m-%d)"
         printf 'Measured on %s, %s cores, Linux %s, %s.\n\n' \
             "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(uname -r | cut -d- -f1)" \
             "$(ldd --version | head -n 1 | sed 's/^ldd //')"
-        printf '| step | passed | skipped | seconds | ended |\n|---|---|---|---|---|\n'
+        printf '| step | passed | skipped | seconds | ended | commit |\n|---|---|---|---|---|---|\n'
         for entry in "${steps[@]}"; do
             name=${entry%%:*}
-            if [[ -e $long_kept/$name.done ]]; then
-                read -r p s seconds when <"$long_kept/$name.done"
-                printf '| %s | %s | %s | %s | %s |\n' "$name" "$p" "$s" "$seconds" "$when"
+            found=$(long_found "$name")
+            if [[ $found ]]; then
+                read -r p s seconds when <"$found.done"
+                printf '| %s | %s | %s | %s | %s | %s |\n' "$name" "$p" "$s" "$seconds" "$when" "$(basename "$(dirname "$found")")"
             else
-                printf '| %s | not run here, or not passed | | | |\n' "$name"
+                printf '| %s | not run here, or not passed | | | | |\n' "$name"
             fi
         done
         printf '\nSeeds, sizes and controls, as printed:\n\n'
         for entry in "${steps[@]}"; do
             name=${entry%%:*}
-            [[ -e $long_kept/$name.log ]] || continue
-            sed -n -E -e "s/^# (.*(seed|requests in|children|seconds of).*)$/- $name: \1/p" \
-                -e "s/^ok [0-9]+ - (.*(without forkspan.* of |workers come up|runs:).*)$/- $name: \1/p" "$long_kept/$name.log"
+            found=$(long_found "$name")
+            [[ $found && -e $found.log ]] || continue
+            sed -n -E -e "s/^# (.*(seed|requests in|kills, beside|children|seconds of).*)$/- $name: \1/p" \
+                -e "s/^ok [0-9]+ - (.*(without forkspan.* of |workers come up|runs:).*)$/- $name: \1/p" "$found.log"
         done
     } >"$long_report"
     say "report: $long_report"
