@@ -14,7 +14,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 from cgroup import NoCgroup, killed_in, memory_cgroup  # noqa: E402
-from harness import Tap, clean_environment, until  # noqa: E402
+from harness import Tap, clean_environment, until, whole_lines  # noqa: E402
 
 witness, prefork, preload = map(os.path.abspath, sys.argv[1:4])
 tap = Tap()
@@ -29,15 +29,12 @@ def environment(**more):
 
 def names():
     found = collections.Counter()
-    if os.path.exists(lines):
-        for line in open(lines, encoding="utf-8"):
-            if not line.endswith("\n"):
-                break  # it is still being written
-            for rs in json.loads(line)["resourceSpans"]:
-                for ss in rs["scopeSpans"]:
-                    for span in ss["spans"]:
-                        path = [a["value"]["stringValue"] for a in span.get("attributes", []) if a["key"] == "url.path"]
-                        found[path[0] if path else span["name"]] += 1
+    for line in whole_lines(lines):
+        for rs in json.loads(line)["resourceSpans"]:
+            for ss in rs["scopeSpans"]:
+                for span in ss["spans"]:
+                    path = [a["value"]["stringValue"] for a in span.get("attributes", []) if a["key"] == "url.path"]
+                    found[path[0] if path else span["name"]] += 1
     return found
 
 

@@ -22,7 +22,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, attributes, children, clean_environment, commands, free_port, until  # noqa: E402
+from harness import Tap, attributes, children, clean_environment, commands, free_port, until, whole_lines  # noqa: E402
 
 witness, prefork, preload, command = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -55,11 +55,10 @@ def fresh():
 
 def spans():
     found = []
-    if os.path.exists(lines):
-        for line in open(lines, encoding="utf-8"):
-            for rs in json.loads(line)["resourceSpans"]:
-                for ss in rs["scopeSpans"]:
-                    found += [(attributes(rs["resource"]), span, attributes(span)) for span in ss["spans"]]
+    for line in whole_lines(lines):
+        for rs in json.loads(line)["resourceSpans"]:
+            for ss in rs["scopeSpans"]:
+                found += [(attributes(rs["resource"]), span, attributes(span)) for span in ss["spans"]]
     return found
 
 

@@ -12,7 +12,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, attributes, clean_environment, children, gone, until  # noqa: E402
+from harness import Tap, attributes, clean_environment, children, gone, until, whole_lines  # noqa: E402
 
 prefork, preload = map(os.path.abspath, sys.argv[1:3])
 
@@ -29,7 +29,7 @@ def get(port, path):
 
 
 def spans(lines):
-    return {attributes(span).get("url.path"): attributes(span) for line in open(lines, encoding="utf-8")
+    return {attributes(span).get("url.path"): attributes(span) for line in whole_lines(lines)
             for rs in json.loads(line)["resourceSpans"] for ss in rs["scopeSpans"] for span in ss["spans"]}
 
 

@@ -19,7 +19,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, clean_environment, consumers, until  # noqa: E402
+from harness import Tap, clean_environment, consumers, until, whole_lines  # noqa: E402
 
 witness, preload, command, exporter = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -61,9 +61,7 @@ def names(keep=False):
     """`keep`: its writer is alive, and may be in the middle of a line."""
     found = collections.Counter()
     if os.path.exists(lines):
-        for line in open(lines, encoding="utf-8"):
-            if not line.endswith("\n"):
-                continue
+        for line in whole_lines(lines):
             for rs in json.loads(line)["resourceSpans"]:
                 for ss in rs["scopeSpans"]:
                     for span in ss["spans"]:

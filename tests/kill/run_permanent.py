@@ -20,7 +20,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 from cgroup import NoCgroup, memory_cgroup  # noqa: E402
-from harness import Tap, attributes, children, clean_environment, consumers, gone as ended, until  # noqa: E402
+from harness import Tap, attributes, children, clean_environment, consumers, gone as ended, until, whole_lines  # noqa: E402
 
 witness, prefork, preload, command = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -216,8 +216,8 @@ def consumer_killed(what, **more):
 def spans():
     """(process.pid, url.path, error.type) of each in the file so far."""
     found = []
-    for line in open(lines, encoding="utf-8") if os.path.exists(lines) else ():
-        for rs in json.loads(line)["resourceSpans"] if line.endswith("\n") else ():
+    for line in whole_lines(lines):
+        for rs in json.loads(line)["resourceSpans"]:
             for ss in rs["scopeSpans"]:
                 found += [(attributes(rs["resource"])["process.pid"], attributes(span).get("url.path"), attributes(span).get("error.type"))
                           for span in ss["spans"]]

@@ -105,17 +105,22 @@ service:
     def spans(self):
         """(resource attributes, resource schema url, scope, span) of each span in the file."""
         found = []
-        if not os.path.exists(self.path):
-            return found
-        for line in open(self.path, encoding="utf-8"):
-            if not line.endswith("\n"):
-                break  # it is still being written
+        for line in whole_lines(self.path):
             for resource_spans in json.loads(line).get("resourceSpans", []):
                 resource = attributes(resource_spans.get("resource", {}))
                 for scope_spans in resource_spans.get("scopeSpans", []):
                     for span in scope_spans.get("spans", []):
                         found.append((resource, resource_spans.get("schemaUrl", ""), scope_spans.get("scope", {}), span))
         return found
+
+
+def whole_lines(path):
+    """Of a file that may not be there yet; a line that is still being written is not."""
+    try:
+        with open(path, encoding="utf-8") as f:
+            return [line for line in f if line.endswith("\n")]
+    except FileNotFoundError:
+        return []
 
 
 def sent_again(log):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from harness import Tap, clean_environment, until
+from harness import Tap, clean_environment, until, whole_lines
 
 WORKERS = 2
 EACH = 5
@@ -86,7 +86,7 @@ def main():
             server.kill()
             server.wait()
         seen = {}
-        for line in open(lines, encoding="utf-8") if os.path.exists(lines) else ():
+        for line in whole_lines(lines):
             for resource_spans in json.loads(line)["resourceSpans"]:
                 for scope_spans in resource_spans["scopeSpans"]:
                     for span in scope_spans["spans"]:
