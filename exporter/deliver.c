@@ -30,20 +30,6 @@ static enum export_result given_up(struct exporter *e, const char *what, const c
     return e->kept ? EXPORT_UNDELIVERED : EXPORT_FAILED;
 }
 
-/* The time for it is over. Where that is the host's, a flush's say, the spans may be sent later. */
-static enum export_result time_up(struct exporter *e, bool hosts, const char *what, const char *why)
-{
-    if (!hosts)
-        return given_up(e, what, why);
-    exporter_log(e, 1, "an export was given up, the time for it is over: %s", why);
-    return EXPORT_ABORTED;
-}
-
-static bool time_for(uint64_t pause_ms, uint64_t now, uint64_t until)
-{
-    return !until || (now < until && pause_ms < (until - now) / 1000000u);
-}
-
 void deliver_partial(struct exporter *e, const struct answer *a, uint32_t n_spans, struct export_outcome *out)
 {
     out->rejected = a->rejected < n_spans ? a->rejected : n_spans;
@@ -56,10 +42,10 @@ void deliver_partial(struct exporter *e, const struct answer *a, uint32_t n_span
 void deliver(struct exporter *e, struct transport *t, const struct protocol *p, const uint8_t *body,
              size_t len, uint32_t n_spans, uint64_t deadline_ns, struct export_outcome *out)
 {
-    const uint64_t own =
-        e->config->timeout_ms ? exporter_now_ns() + (uint64_t)e->config->timeout_ms * 1000000u : 0;
-    const bool hosts = deadline_ns && (!own || deadline_ns < own);
-    const uint64_t until = hosts ? deadline_ns : own;
+    uint64_t begin = exporter_now_ns();
+    uint64_t until = e->config->timeout_ms ? begin + (uint64_t)e->config->timeout_ms * 1000000u : 0;
+    if (deadline_ns && (!until || deadline_ns < until))
+        until = deadline_ns;
     out->result = EXPORT_FAILED;
     struct verdict last = {.why = "no answer"};
     for (out->attempts = 1;; out->attempts++) {
@@ -74,7 +60,10 @@ void deliver(struct exporter *e, struct transport *t, const struct protocol *p, 
             return;
         }
         if (tried == TRIED_TIME_UP) {
-            out->result = time_up(e, hosts, "took too long", last.why);
+            bool hosts = deadline_ns && until == deadline_ns;
+            if (hosts)
+                exporter_log(e, 1, "an export was given up, the time for it is over: %s", last.why);
+            out->result = hosts ? EXPORT_ABORTED : given_up(e, "took too long", last.why);
             return;
         }
         if (t->code == CURLE_OUT_OF_MEMORY) {
@@ -100,12 +89,9 @@ void deliver(struct exporter *e, struct transport *t, const struct protocol *p, 
         uint64_t pause = retry_pause_ms(out->attempts, any_number());
         if (pause < v.pause_ms) /* all clients were told the same: apart by the back-off's own share */
             pause = v.pause_ms + pause / 5;
-        if (out->attempts >= RETRY_ATTEMPTS || !time_for(pause, now, own)) {
+        if (out->attempts >= RETRY_ATTEMPTS ||
+            (until && pause >= (until - (now < until ? now : until)) / 1000000u)) {
             out->result = given_up(e, "failed", v.why);
-            return;
-        }
-        if (!time_for(pause, now, until)) {
-            out->result = time_up(e, hosts, "failed", v.why);
             return;
         }
         if (!pause_for(e, pause)) {

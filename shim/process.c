@@ -384,9 +384,12 @@ bool process_flush(uint32_t timeout_ms)
         uint64_t now = clock_ns(CLOCK_MONOTONIC);
         if (now >= until)
             return false;
-        if (thread_running() && thread_flush((uint32_t)((until - now + 999999u) / 1000000u), false) &&
-            emptied(r, to))
-            break;
+        if (thread_running() && thread_flush((uint32_t)((until - now + 999999u) / 1000000u), false)) {
+            if (emptied(r, to))
+                break;
+            if (thread_undelivered())
+                return false;
+        }
         /* What another process is at, or will take because there is no thread here. */
         uint64_t me = consumer_word(self.index, atomic_load(&arena_slot(self.home, self.index)->epoch));
         if (!thread_running() && sweep_other_consumer(self.home, me) == SWEEP_NOBODY)

@@ -120,7 +120,7 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
         .resource = c->buffer, .resource_len = resource_len, .scopes = scopes, .n_spans = b.spans};
     batch.raw = c->buffer + b.scope_begin[RING_SCOPE_RAW];
     batch.raw_len = b.scope_len[RING_SCOPE_RAW];
-    batch.kept = c->arena->file != NULL; /* it is there for a receiver that is not */
+    batch.kept = c->keeps || c->arena->file != NULL; /* it is there for a receiver that is not */
     for (uint32_t k = 0; k < RING_SCOPE_RAW; k++) {
         if (b.scope_spans[k] == 0)
             continue;

@@ -17,7 +17,8 @@ struct consumer {
     bool full_only;               /* leave what is less than a batch of a living process to the next tick */
     bool over_torn;               /* in one's own ring: an unfinished record there is never to be finished */
     bool (*stuck)(uint32_t slot); /* the same of the ring of another living process; NULL: of none */
-    bool undelivered;             /* the receiver took no batch of an arena that keeps it */
+    bool keeps;                   /* what is not delivered now stays, in any arena: it is tried again later */
+    bool undelivered;             /* the receiver took no batch that is kept */
     bool impatient;               /* requests of the dead wait for no news of how they died */
     uint64_t me;                  /* consumer word of this process's slot */
     uint8_t *buffer; /* one batch's records, copied out of shared memory before they are looked at */

@@ -39,6 +39,7 @@ static _Atomic uint32_t flush_asked; /* tickets given out */
 static _Atomic uint32_t flush_done;  /* the last ticket served */
 static _Atomic uint32_t stop;        /* 1: begin no batch, 2: and it is quiet */
 static _Atomic uint32_t last_one;
+static _Atomic bool undelivered;
 static _Atomic uint64_t flush_until; /* CLOCK_MONOTONIC */
 static _Atomic bool asleep;          /* it waits for *wake to change; else it looks at it by itself */
 static _Atomic bool running;         /* or about to: somebody starts it */
@@ -107,9 +108,11 @@ static void serve_flush(uint32_t ticket)
     consumer.full_only = false;
     const uint64_t until = atomic_load(&flush_until), begin = now_ns();
     const uint64_t patient_until = until > begin ? begin + (until - begin) / NEWS_SHARE : begin;
+    enum consumer_result left;
+    consumer.keeps = !atomic_load(&last_one); /* a process that goes on tries again */
     for (;;) {
         consumer.impatient = atomic_load(&last_one) && now_ns() >= patient_until;
-        enum consumer_result left = consumer_run(&consumer, until);
+        left = consumer_run(&consumer, until);
         bool again = left == CONSUMER_FOREIGN || (left == CONSUMER_WAITS && !consumer.impatient);
         if (!again || !atomic_load(&last_one) || now_ns() >= until)
             break;
@@ -117,6 +120,8 @@ static void serve_flush(uint32_t ticket)
          * parent that is busy stopping its children has yet to see how another one died. */
         sleep_until_woken(atomic_load(wake), LEAVING_PAUSE_NS);
     }
+    consumer.keeps = false;
+    atomic_store(&undelivered, left == CONSUMER_LATER);
     atomic_store(&flush_until, 0);
     atomic_store(&flush_done, ticket);
     futex_wake_all(&flush_done);
@@ -308,6 +313,11 @@ bool thread_flush(uint32_t timeout_ms, bool last)
     uint32_t ticket = atomic_fetch_add(&flush_asked, 1) + 1;
     thread_wake();
     return answered(&flush_done, ticket_served, ticket, timeout_ms);
+}
+
+bool thread_undelivered(void)
+{
+    return atomic_load(&undelivered);
 }
 
 bool thread_quiesce(uint32_t timeout_ms)

@@ -20,6 +20,8 @@ void thread_wake(void);
 /* It exports everything now and says when it is done; returns whether it was within timeout_ms. `last`: it
  * takes what leaving processes still hold, too. Handler-safe: waits on a futex only. */
 bool thread_flush(uint32_t timeout_ms, bool last);
+/* The last flush has left something that the receiver did not take: it stays queued. Handler-safe. */
+bool thread_undelivered(void);
 /* It starts no further batch; true when it is quiet within timeout_ms. Final: for exit. Handler-safe. */
 bool thread_quiesce(uint32_t timeout_ms);
 /* Child: there is no thread. */
