@@ -220,6 +220,9 @@ static int measure_memory(unsigned rounds)
     int ends[2];
     (void)rounds;
     loader_at("/nonexistent");
+    if (!process_accepts())
+        return 1;
+    atomic_store(&self.arena.header->permanent_ns, UINT64_MAX); /* nor a process that sends instead */
     process_listens();
     if (pipe(ends) != 0)
         return 1;
