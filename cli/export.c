@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "config/config.h"
 #include "log.h"
+#include "look.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -17,8 +18,8 @@
 
 void export_help(FILE *to)
 {
-    fputs("usage: forkspan export [--once [--linger] [--within MS]] ID\n"
-          "       forkspan export [--once] [--linger] [--within MS] FILE\n"
+    fputs("usage: forkspan export [--quiet] [--once [--linger] [--within MS]] ID\n"
+          "       forkspan export [--quiet] [--once] [--linger] [--within MS] FILE\n"
           "       forkspan export --tree ID FILE\n\n"
           "Sends the finished spans that lie in the arena of a server and that no process of it\n"
           "sends, until the server has gone. ID is an arena's System V segment (ipcs -m); FILE is\n"
@@ -27,6 +28,7 @@ void export_help(FILE *to)
           "  --once        leave when all is sent: with a FILE and no --tree that is so without it\n"
           "  --linger      and a second later, while new ones keep coming\n"
           "  --within MS   leave after so many milliseconds at most\n"
+          "  --quiet       a server that has gone meanwhile, with all it had, is no error\n"
           "  --tree ID     the segment by which the server knows that it lives, with a FILE\n"
           "  --help        this text\n\n"
           "Exit status: 0; 1 with a message where the arena cannot be attached, or something had to\n"
@@ -55,14 +57,23 @@ static char *from_root(const char *path)
     return full;
 }
 
+/* What is asked for besides what consume() is told. */
+struct asked {
+    bool help, quiet;
+};
+
 /* Returns false after a complaint. */
-static bool parse_options(int argc, char **argv, struct consume_options *options, bool *help)
+static bool parse_options(int argc, char **argv, struct consume_options *options, struct asked *asked)
 {
-    enum { OPT_ONCE = 256, OPT_LINGER, OPT_WITHIN, OPT_TREE, OPT_HELP };
+    enum { OPT_ONCE = 256, OPT_LINGER, OPT_WITHIN, OPT_QUIET, OPT_TREE, OPT_HELP };
     static const struct option known[] = {
-        {"once", no_argument, NULL, OPT_ONCE},           {"linger", no_argument, NULL, OPT_LINGER},
-        {"within", required_argument, NULL, OPT_WITHIN}, {"tree", required_argument, NULL, OPT_TREE},
-        {"help", no_argument, NULL, OPT_HELP},           {NULL, 0, NULL, 0},
+        {"once", no_argument, NULL, OPT_ONCE},
+        {"linger", no_argument, NULL, OPT_LINGER},
+        {"within", required_argument, NULL, OPT_WITHIN},
+        {"tree", required_argument, NULL, OPT_TREE},
+        {"help", no_argument, NULL, OPT_HELP},
+        {"quiet", no_argument, NULL, OPT_QUIET},
+        {NULL, 0, NULL, 0},
     };
     bool once = false, only_once = false;
     opterr = 0;
@@ -83,6 +94,9 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
             options->within_ms = n ? (uint32_t)n : 1;
             only_once = true;
             break;
+        case OPT_QUIET:
+            asked->quiet = true;
+            break;
         case OPT_TREE:
             if ((n = number(optarg)) < 0) {
                 complain("--tree wants a segment's id, not %s", optarg);
@@ -92,7 +106,7 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
             break;
         case OPT_HELP:
         case 'h':
-            *help = true;
+            asked->help = true;
             return true;
         default:
             complain("%s %s: see forkspan help export",
@@ -119,10 +133,10 @@ static bool parse_options(int argc, char **argv, struct consume_options *options
 int export_main(int argc, char **argv)
 {
     struct consume_options options = {.life = -1};
-    bool help = false;
-    if (!parse_options(argc, argv, &options, &help))
+    struct asked asked = {false};
+    if (!parse_options(argc, argv, &options, &asked))
         return EXIT_REFUSED;
-    if (help) {
+    if (asked.help) {
         export_help(stdout);
         return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
     }
@@ -131,6 +145,8 @@ int export_main(int argc, char **argv)
     config_capture(environ);
     log_init();
     const char *why = consume(&options);
+    if (why && asked.quiet && !options.file && strcmp(why, image_gone) == 0)
+        why = NULL;
     if (why && why != consume_said && options.file)
         complain("arena %s: %s", options.file, why);
     else if (why && why != consume_said)

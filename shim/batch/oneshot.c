@@ -32,7 +32,7 @@
 
 static const uint64_t START_EVERY_NS = 1000000000;
 
-enum { STACK = 16384, MODES = 4, ARGUMENTS = 9 };
+enum { STACK = 16384, MODES = 4, ARGUMENTS = 10 };
 
 /* Where the command lies, seen from the preload: installed with and without a folder for the machine's kind,
  * in a build tree, beside it. FORKSPAN_COMMAND is where it is installed to. */
@@ -77,10 +77,11 @@ void oneshot_prepare(const struct arena *a, const struct config *config)
     within_text[decimal(within_text, config->exit_flush_ms)] = '\0';
     memcpy(arguments,
            (const char *[MODES][ARGUMENTS]){
-               [ONESHOT_LEAVE] = {command, "export", "--once", where, of, life_text},
-               [ONESHOT_EXIT] = {command, "export", "--once", "--within", within_text, where, of, life_text},
-               [ONESHOT_LINGER] = {command, "export", "--once", "--linger", where, of, life_text},
-               [ONESHOT_STAY] = {command, "export", where, of, life_text},
+               [ONESHOT_LEAVE] = {command, "export", "--quiet", "--once", where, of, life_text},
+               [ONESHOT_EXIT] = {command, "export", "--quiet", "--once", "--within", within_text, where, of,
+                                 life_text},
+               [ONESHOT_LINGER] = {command, "export", "--quiet", "--once", "--linger", where, of, life_text},
+               [ONESHOT_STAY] = {command, "export", "--quiet", where, of, life_text},
            },
            sizeof arguments);
     /* Our own variables and one more that the console looks at; no LD_PRELOAD: it is never traced. */
