@@ -145,6 +145,7 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
     report_ended(out.result);
     switch (out.result) {
     case EXPORT_OK:
+        c->failures = out.rejected < b.spans ? 0 : c->failures + 1;
         count(s, COUNT_EXPORTED, out.rejected < b.spans ? b.spans - out.rejected : 0);
         count(s, COUNT_FAILED, out.rejected);
         return true;
@@ -161,9 +162,18 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
         return false;
     case EXPORT_FAILED:
     default:
+        c->failures++;
         count(s, COUNT_FAILED, b.spans);
         return true;
     }
+}
+
+/* A handshake or a decompression that leads to nothing, for each 512 spans, is felt in the host's latency
+ * where its processors are busy. A failure or two may be a batch's own. */
+static bool gives_way(const struct consumer *c)
+{
+    enum { FAILURES_MOST = 3 };
+    return c->paced && c->failures >= FAILURES_MOST;
 }
 
 /* Empties one ring, but for less than a batch that came while it did: a busy server would be sent batches as
@@ -194,6 +204,10 @@ static bool empty_ring(struct consumer *c, uint32_t i, bool dead, uint64_t deadl
         queue_lock();
         queue_done(c->arena, s);
         queue_unlock();
+        if (gives_way(c)) {
+            c->undelivered = true;
+            return false;
+        }
         c->rest_point(NULL);
     }
 }
@@ -243,6 +257,8 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
     const struct arena *a = c->arena;
     enum consumer_result result = CONSUMER_EMPTY;
     unsigned refusals = 0;
+    if (c->full_only && gives_way(c))
+        return CONSUMER_LATER;
     sweep_adopt(a, c->me);
     for (uint32_t i = 0; i < a->slots; i++) {
         if (!arena_slot_live(a, i))

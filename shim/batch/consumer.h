@@ -19,9 +19,12 @@ struct consumer {
     bool (*stuck)(uint32_t slot); /* the same of the ring of another living process; NULL: of none */
     bool keeps;                   /* what is not delivered now stays, in any arena: it is tried again later */
     bool undelivered;             /* the receiver took no batch that is kept */
-    bool impatient;               /* requests of the dead wait for no news of how they died */
-    uint64_t me;                  /* consumer word of this process's slot */
-    uint8_t *buffer; /* one batch's records, copied out of shared memory before they are looked at */
+    bool paced; /* a receiver that fails batch after batch is sent one a tick: it costs the host nothing then
+                 */
+    unsigned failures; /* exports in a row that have failed */
+    bool impatient;    /* requests of the dead wait for no news of how they died */
+    uint64_t me;       /* consumer word of this process's slot */
+    uint8_t *buffer;   /* one batch's records, copied out of shared memory before they are looked at */
     size_t buffer_size;
 };
 
@@ -31,7 +34,7 @@ enum consumer_result {
     CONSUMER_WAITS,   /* and requests of the dead wait for the news of how they died: ask again soon */
     CONSUMER_FOREIGN, /* empty but for rings whose process is on its way out and still holds them */
     CONSUMER_STOPPED, /* told to stop; batches may be left, sealed */
-    CONSUMER_LATER, /* the receiver takes nothing now, and the arena, a file, keeps it: ask again at a tick */
+    CONSUMER_LATER,   /* the receiver takes nothing now, and what is left is kept: ask again at a tick */
 };
 
 /* Takes over orphaned rings, seals, sends, frees, until everything that was there at its start is gone, and

@@ -177,6 +177,7 @@ static void stay(struct consumer *c, struct slot *own)
         uint64_t now = now_ns();
         bool flush = asked != atomic_load(&own->finished), tick = now >= next;
         c->full_only = !tick && !flush;
+        c->paced = !flush;
         c->impatient = flush && atomic_exchange(&own->hasty, 0);
         c->stuck = tick ? stuck : NULL;
         enum consumer_result result = consumer_run(c, 0);
@@ -196,7 +197,7 @@ static void stay(struct consumer *c, struct slot *own)
         if (now < next)
             futex_wait(&own->wake, seen, next - now < most ? next - now : most);
     }
-    c->full_only = false;
+    c->full_only = c->paced = false;
     c->stuck = NULL;
     c->stopping = time_is_up;
 }

@@ -105,7 +105,7 @@ static const struct exporter_host host = {
 /* Exports everything, then says that ticket `ticket` is served. */
 static void serve_flush(uint32_t ticket)
 {
-    consumer.full_only = false;
+    consumer.full_only = consumer.paced = false;
     const uint64_t until = atomic_load(&flush_until), begin = now_ns();
     const uint64_t patient_until = until > begin ? begin + (until - begin) / NEWS_SHARE : begin;
     enum consumer_result left;
@@ -204,6 +204,7 @@ static void *batch_thread(void *arg)
             consumer.over_torn = stuck();
         }
         consumer.full_only = !tick;
+        consumer.paced = true;
         bool waits = consumer_run(&consumer, 0) == CONSUMER_WAITS;
         again = waits ? now_ns() + WAITS_PAUSE_NS : UINT64_MAX;
         if (tick)

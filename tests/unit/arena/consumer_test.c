@@ -221,3 +221,70 @@ Test(consumer, memory_drops_what_cannot_be_delivered)
     cr_assert_eq(counted(COUNT_FAILED), 3);
     cr_assert_eq(ring_queued(slot_ring(&arena, slot)), 0);
 }
+
+/* ---- one that fails batch after batch */
+
+Test(consumer, a_receiver_that_fails_batch_after_batch_is_sent_one_a_tick)
+{
+    make();
+    const struct exporter_ops *open = consumer.ops;
+    consumer.ops = &closed;
+    consumer.paced = true;
+    put(6 * MAX_BATCH);
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_LATER);
+    cr_assert_eq(sent, 3, "two may have been the batches' own");
+    consumer.full_only = true;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_LATER);
+    cr_assert_eq(sent, 3, "not before the tick");
+    consumer.full_only = false;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_LATER);
+    cr_assert_eq(sent, 4, "one at a tick");
+    cr_assert_eq(counted(COUNT_FAILED), 4 * MAX_BATCH);
+    cr_assert_eq(ring_queued(slot_ring(&arena, slot)), 2 * MAX_BATCH);
+    consumer.ops = open;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_eq(counted(COUNT_EXPORTED), 2 * MAX_BATCH, "one that takes it gets the rest at once");
+    put(MAX_BATCH);
+    consumer.full_only = true;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_eq(counted(COUNT_EXPORTED), 3 * MAX_BATCH, "and full batches before their tick again");
+}
+
+static unsigned taken; /* spans of each batch */
+
+static void reject(struct exporter *e, const struct exporter_batch *b, uint64_t deadline_ns,
+                   struct export_outcome *out)
+{
+    (void)e, (void)deadline_ns;
+    sent++;
+    *out = (struct export_outcome){.result = EXPORT_OK, .rejected = b->n_spans - taken};
+}
+
+Test(consumer, a_batch_of_which_all_is_rejected_has_failed)
+{
+    static const struct exporter_ops ops = {.send = reject};
+    make();
+    consumer.ops = &ops;
+    consumer.paced = true;
+    put(5 * MAX_BATCH);
+    taken = 1;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_eq(sent, 5);
+    put(5 * MAX_BATCH);
+    taken = 0;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_LATER);
+    cr_assert_eq(sent, 8);
+}
+
+Test(consumer, a_flush_waits_for_no_tick)
+{
+    make();
+    consumer.ops = &closed;
+    consumer.paced = true;
+    put(3 * MAX_BATCH);
+    consumer_run(&consumer, 0);
+    put(3 * MAX_BATCH);
+    consumer.paced = false;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
+    cr_assert_eq(sent, 6);
+}
