@@ -89,6 +89,24 @@ static bool collect_scope(struct consumer *c, struct slot *s, const struct seale
     return true;
 }
 
+/* A handshake or a decompression that leads to nothing, for each 512 spans, is felt in the host's latency
+ * where its processors are busy. A failure or two may be a batch's own. */
+static bool gives_way(const struct consumer *c)
+{
+    enum { FAILURES_MOST = 3 };
+    return c->paced && c->failures >= FAILURES_MOST;
+}
+
+static void failed(struct consumer *c)
+{
+    enum { PAUSE_MOST_MS = 5000 }; /* the default OTEL_BSP_SCHEDULE_DELAY: it may be set to hours */
+    uint32_t pause_ms = c->config->schedule_delay_ms;
+    if (pause_ms > PAUSE_MOST_MS)
+        pause_ms = PAUSE_MOST_MS;
+    c->failures++;
+    c->resume_ns = clock_ns(CLOCK_MONOTONIC) + (uint64_t)pause_ms * 1000000u;
+}
+
 /* Sends the oldest sealed batch. False: aborted, or no memory; it stays. */
 static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sealed, uint64_t deadline_ns)
 {
@@ -145,7 +163,10 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
     report_ended(out.result);
     switch (out.result) {
     case EXPORT_OK:
-        c->failures = out.rejected < b.spans ? 0 : c->failures + 1;
+        if (out.rejected < b.spans)
+            c->failures = 0;
+        else
+            failed(c);
         count(s, COUNT_EXPORTED, out.rejected < b.spans ? b.spans - out.rejected : 0);
         count(s, COUNT_FAILED, out.rejected);
         return true;
@@ -162,18 +183,10 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
         return false;
     case EXPORT_FAILED:
     default:
-        c->failures++;
+        failed(c);
         count(s, COUNT_FAILED, b.spans);
         return true;
     }
-}
-
-/* A handshake or a decompression that leads to nothing, for each 512 spans, is felt in the host's latency
- * where its processors are busy. A failure or two may be a batch's own. */
-static bool gives_way(const struct consumer *c)
-{
-    enum { FAILURES_MOST = 3 };
-    return c->paced && c->failures >= FAILURES_MOST;
 }
 
 /* Empties one ring, but for less than a batch that came while it did: a busy server would be sent batches as
@@ -257,7 +270,7 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
     const struct arena *a = c->arena;
     enum consumer_result result = CONSUMER_EMPTY;
     unsigned refusals = 0;
-    if (c->full_only && gives_way(c))
+    if (c->full_only && gives_way(c) && clock_ns(CLOCK_MONOTONIC) < c->resume_ns)
         return CONSUMER_LATER;
     sweep_adopt(a, c->me);
     for (uint32_t i = 0; i < a->slots; i++) {

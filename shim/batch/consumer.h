@@ -19,12 +19,12 @@ struct consumer {
     bool (*stuck)(uint32_t slot); /* the same of the ring of another living process; NULL: of none */
     bool keeps;                   /* what is not delivered now stays, in any arena: it is tried again later */
     bool undelivered;             /* the receiver took no batch that is kept */
-    bool paced; /* a receiver that fails batch after batch is sent one a tick: it costs the host nothing then
-                 */
-    unsigned failures; /* exports in a row that have failed */
-    bool impatient;    /* requests of the dead wait for no news of how they died */
-    uint64_t me;       /* consumer word of this process's slot */
-    uint8_t *buffer;   /* one batch's records, copied out of shared memory before they are looked at */
+    bool paced;         /* a receiver that fails batch after batch is sent one at a time, with pauses */
+    unsigned failures;  /* exports in a row that have failed */
+    uint64_t resume_ns; /* CLOCK_MONOTONIC; after the last of them: when a full batch is sent again */
+    bool impatient;     /* requests of the dead wait for no news of how they died */
+    uint64_t me;        /* consumer word of this process's slot */
+    uint8_t *buffer;    /* one batch's records, copied out of shared memory before they are looked at */
     size_t buffer_size;
 };
 

@@ -8,6 +8,7 @@
 #include "batch/consumer.h"
 #include "batch/loader.h"
 #include "batch/report.h"
+#include "batch/stuck.h"
 #include "clock.h"
 #include "futex.h"
 #include "log.h"
@@ -147,22 +148,11 @@ static bool become_permanent(struct consumer *c, struct slot *own, enum permanen
     return true;
 }
 
-/* The records at the head of the rings that were unfinished when last looked at, and since when. */
-static struct {
-    ring_at at;
-    uint64_t since;
-} unfinished[SLOTS_MAX];
+static struct stuck oldest[SLOTS_MAX];
 
 static bool stuck(uint32_t i)
 {
-    struct ring *r = slot_ring(&arena, arena_slot(&arena, i));
-    ring_at tail = atomic_load(&r->tail);
-    uint64_t now = now_ns();
-    if (tail != unfinished[i].at || ring_queued(r) == 0 || unfinished[i].since == 0) {
-        unfinished[i].at = tail;
-        unfinished[i].since = now;
-    }
-    return now - unfinished[i].since >= STUCK_NS;
+    return stuck_for(&oldest[i], slot_ring(&arena, arena_slot(&arena, i)), now_ns(), STUCK_NS);
 }
 
 /* Until no other process has the arena. */

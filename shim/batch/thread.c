@@ -7,6 +7,7 @@
 #include "batch/loader.h"
 #include "batch/report.h"
 #include "batch/rest.h"
+#include "batch/stuck.h"
 #include "birth.h"
 #include "clock.h"
 #include "fork/generation.h"
@@ -127,23 +128,8 @@ static void serve_flush(uint32_t ticket)
     futex_wake_all(&flush_done);
 }
 
-/* The oldest record of our own ring has been unfinished for so long that nobody will finish it: its producer
- * was left by a longjmp out of a handler, or somebody wrote over it. Where this thread runs the producer's
- * does, too: it takes a microsecond. */
-static ring_at stuck_at;
-static uint64_t stuck_since;
-
-static bool stuck(void)
-{
-    struct ring *r = slot_ring(consumer.arena, arena_slot(consumer.arena, own_slot));
-    ring_at tail = atomic_load(&r->tail);
-    uint64_t now = now_ns();
-    if (tail != stuck_at || ring_queued(r) == 0 || stuck_since == 0) {
-        stuck_at = tail;
-        stuck_since = now;
-    }
-    return now - stuck_since >= STUCK_NS;
-}
+/* Our own ring's: where this thread runs the producer does, too. */
+static struct stuck oldest;
 
 static void *batch_thread(void *arg)
 {
@@ -170,11 +156,11 @@ static void *batch_thread(void *arg)
     atomic_compare_exchange_strong(&s->consumer, &nobody, consumer.me);
     atomic_store(&s->consuming, 1);
     mend_remember(consumer.arena, own_slot);
-    stuck_since = 0;
+    oldest = (struct stuck){0};
 
     uint64_t period = (uint64_t)consumer.config->schedule_delay_ms * 1000000u;
     uint32_t seen = atomic_load(wake);
-    uint64_t again = UINT64_MAX; /* when the dead are looked at again */
+    uint64_t again = UINT64_MAX; /* before the tick: for the dead, or for a receiver that fails */
     for (uint64_t next = now_ns() + period;;) {
         uint32_t ticket = atomic_load(&flush_asked);
         if (atomic_load(&stop)) {
@@ -201,12 +187,17 @@ static void *batch_thread(void *arg)
         bool tick = now_ns() >= next;
         if (tick) {
             mend_slot(consumer.arena, own_slot);
-            consumer.over_torn = stuck();
+            consumer.over_torn = stuck_for(&oldest, slot_ring(consumer.arena, s), now_ns(), STUCK_NS);
         }
         consumer.full_only = !tick;
         consumer.paced = true;
-        bool waits = consumer_run(&consumer, 0) == CONSUMER_WAITS;
-        again = waits ? now_ns() + WAITS_PAUSE_NS : UINT64_MAX;
+        enum consumer_result left = consumer_run(&consumer, 0);
+        now = now_ns();
+        again = UINT64_MAX;
+        if (left == CONSUMER_WAITS)
+            again = now + WAITS_PAUSE_NS;
+        else if (left == CONSUMER_LATER && consumer.resume_ns > now)
+            again = consumer.resume_ns;
         if (tick)
             next = now_ns() + period;
     }
