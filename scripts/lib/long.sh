@@ -77,7 +77,7 @@ long_end() {
             name=${entry%%:*}
             found=$(long_found "$name")
             [[ $found && -e $found.log ]] || continue
-            sed -n -E -e "s/^# (.*(seed|requests in|kills, beside|children|seconds of).*)$/- $name: \1/p" \
+            sed -n -E -e "s/^# (.*(seed|requests in|kills, beside|children|seconds of|half-range).*)$/- $name: \1/p" \
                 -e "s/^ok [0-9]+ - (.*(without forkspan.* of |workers come up|runs:).*)$/- $name: \1/p" "$found.log"
         done
     } >"$long_report"
