@@ -277,8 +277,10 @@ def documented(arena):
 
 def on_a_terminal(arena):
     leader, follower = pty.openpty()
+    # What a shell starts in the background ignores SIGINT, and so would all it starts.
     shown = subprocess.Popen([status, "status", "--interval", "0.1", str(arena)], stdin=follower, stdout=follower,
-                             stderr=follower, env=clean_environment(), start_new_session=True)
+                             stderr=follower, env=clean_environment(), start_new_session=True,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     os.close(follower)
     text, deadline = b"", time.monotonic() + 20
     while text.count(b"\033[H\033[J") < 4 and time.monotonic() < deadline and select.select([leader], [], [], 1)[0]:
