@@ -146,14 +146,16 @@ def of_true(options, sink):
 
 
 def of_servers(options, sink):
-    rows = []
-    for kind, mark in (("gunicorn", ""), ("nginx", "1.10")):
+    rows, paced = [], f"{options.build}/bench/load"
+    for kind, name, pacer, mark in (
+            ("gunicorn", "gunicorn, sync, 4 workers: CPU a request", None, ""),
+            ("nginx", "nginx, a static file of 1 KiB, keep-alive, 2 workers, at {rate} requests a second: CPU a request", paced, "1.10"),
+            ("nginx", "nginx, the same, asked again as soon as it has answered: CPU a request", None, "")):
         with tempfile.TemporaryDirectory(prefix="forkspan-bench-") as folder:
             os.chmod(folder, 0o755)
-            found = servers.measure(kind, folder, options.preload, sink, options.rounds, 1, random.Random(options.seed))
+            found = servers.measure(kind, pacer, folder, options.preload, sink, options.rounds, 1, random.Random(options.seed))
         ratio, control = found["ratio"]["preload"], found["ratio"]["none2"]
-        name = "gunicorn, sync" if kind == "gunicorn" else "nginx, a static file of 1 KiB, keep-alive"
-        rows.append(row(f"{name}, {found['workers']} workers: CPU a request",
+        rows.append(row(name.format(rate=found["rate"]),
                         f"{ratio['median']:.3f} times (quartiles {ratio['low']:.3f} to {ratio['high']:.3f})", mark,
                         f"control {control['median']:.3f} +- {control['half_range']:.3f}; {found['cpu_us']['preload']:.1f} us and "
                         f"{found['cpu_us']['none']:.1f} us; {found['spans']} spans of {found['requests']} requests exported"))
@@ -262,7 +264,9 @@ def main():
     sink.stop()
     lines += ["", "A server's figure is the median, over the rounds, of its CPU time a request divided by that of the same server "
               "without the preload; the control is a second one without it, in the same rounds, with half the range of its "
-              "ratios. All threads of all its processes count, exporting too; the client's do not. Instructions are those of "
+              "ratios. All threads of all its processes count, exporting too; the client's do not. Where it is asked again as soon as it "
+              "has answered, the client falls asleep the more often the longer an answer takes, and waking it is the server's CPU; at a "
+              "fixed rate, half of what the server without the preload answers at most, it sleeps equally often. Instructions are those of "
               "callgrind, of the call with its way through libc but without the kernel's."]
     if options.report:
         pathlib.Path(options.report).write_text("<!-- SPDX-License-Identifier: Apache-2.0 -->\n" + "\n".join(lines) + "\n")

@@ -4,6 +4,10 @@
 All variants run at once and get their load one after the other in random order, round for round, so that what the
 machine does meanwhile falls on all of them. A request's CPU is that of all threads of all processes of the server from
 one turn to the next, exporting included, divided by the requests answered in that turn.
+
+Two kinds of load. "closed": wrk asks again as soon as it is answered. On a machine that client and server share this
+overstates what a slower server costs: it leaves the client more pauses to fall asleep in, and waking it is the server's
+CPU. "paced": as many requests a second to each variant, half of what the first answers at most (load.c).
 """
 import os
 import pathlib
@@ -18,6 +22,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 WORKERS = {"gunicorn": 4, "nginx": 2}
+CONNECTIONS = 8
 VARIANTS = ("none", "none2", "preload")
 
 NGINX = """
@@ -92,6 +97,17 @@ class Server:
         """Requests answered."""
         return int(re.search(r"(\d+) requests in", self.wrk(seconds, connections))[1])
 
+    def paced(self, program, rate, seconds):
+        """Requests answered of `rate` a second."""
+        command = [program, str(self.port), self.path, str(CONNECTIONS), str(rate), str(seconds)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{self.variant}: {done.stderr}")
+        answered = int(done.stdout)
+        if answered < 0.9 * rate * seconds:
+            raise RuntimeError(f"{self.variant} answers {answered} of {rate * seconds} requests: the machine does something else")
+        return answered
+
     def tail(self, seconds, connections):
         """The 99th percentile of the latency, in microseconds."""
         number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", self.wrk(seconds, connections, "--latency")).groups()
@@ -114,17 +130,19 @@ def middle(values):
     return {"median": mid, "half_range": (max(values) - min(values)) / 2, "low": low, "high": high}
 
 
-def measure(kind, folder, preload, sink, rounds, seconds, rng):
-    """What is known of each variant: microseconds of CPU a request, and its ratio to "none" round by round."""
-    servers, took, sent, spans = [], {v: [] for v in VARIANTS}, 0, 0
+def measure(kind, pacer, folder, preload, sink, rounds, seconds, rng):
+    """What is known of each variant: microseconds of CPU a request, and its ratio to "none" round by round. `pacer`: the
+    program of a paced load; None: closed."""
+    servers, took, sent, spans, rate = [], {v: [] for v in VARIANTS}, 0, 0, None
     try:
         for variant in VARIANTS:
             own = pathlib.Path(folder, f"{kind}-{variant}")
             own.mkdir()
             os.chmod(own, 0o755)
             servers.append(Server(kind, variant, str(own), preload, sink.endpoint))
-        for server in servers:
-            server.load(1, 8)  # warm
+        most = [server.load(1, CONNECTIONS) for server in servers]  # warm
+        if pacer:
+            rate = most[0] // 2
         spans = sink.spans()
         before = {s.variant: s.cpu() for s in servers}
         answered = dict.fromkeys(before, 0)
@@ -135,11 +153,11 @@ def measure(kind, folder, preload, sink, rounds, seconds, rng):
                     took[name].append((now - before[name]) / answered[name] / 1000)
                 before[name] = now
                 if turn < rounds:
-                    answered[name] = server.load(seconds, 8)
+                    answered[name] = server.paced(pacer, rate, seconds) if pacer else server.load(seconds, CONNECTIONS)
                     sent += answered[name] if name == "preload" else 0
     finally:
         for server in servers:
             server.stop()
     return {"cpu_us": {v: statistics.median(took[v]) for v in VARIANTS},
             "ratio": {v: middle([a / b for a, b in zip(took[v], took["none"])]) for v in VARIANTS[1:]},
-            "requests": sent, "spans": sink.spans() - spans, "rounds": rounds, "workers": WORKERS[kind]}
+            "requests": sent, "spans": sink.spans() - spans, "rate": rate}
