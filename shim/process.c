@@ -184,12 +184,12 @@ bool process_claim(void)
     int i = slot_claim(&self.arena, false);
     if (i < 0) {
         /* More processes than slots. A ring of its own, then: all is as ever, but that nobody sweeps it. */
-        atomic_fetch_add(&self.arena.header->without_slot, 1);
+        uint32_t before = atomic_fetch_add(&self.arena.header->without_slot, 1);
         process_count(COUNT_NO_ROOM, 1);
-        log_warn("more processes serve than FORKSPAN_WORKERS (%u): what those without a place have not sent "
-                 "is lost "
-                 "when they are killed",
-                 self.arena.slots - CONSUMER_SLOTS);
+        if ((before & (before + 1)) == 0) /* the 1st, 2nd, 4th, ...: each request may have a process */
+            log_warn("more processes serve than FORKSPAN_WORKERS (%u), %u by now: what those without a place "
+                     "have not sent is lost when they are killed",
+                     self.arena.slots - CONSUMER_SLOTS, before + 1);
         if (!arena_make_alone(&self.alone, &self.arena) || (i = slot_claim(&self.alone, false)) < 0)
             return false;
         self.home = &self.alone;
