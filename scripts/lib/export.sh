@@ -42,6 +42,11 @@ chaos() {
         ${long:+--latency}
 }
 
+failing() {
+    have_product "a receiver that refuses" && export_python || return 0
+    tap "a receiver that refuses" "$export_venv_python" tests/export/failing.py --build build-test
+}
+
 # The rows of the checklist, each with the tests that show it: those above, and the unit tests, asked once more by name.
 conformance_report() {
     have_product "the conformance report" && export_python || return 0

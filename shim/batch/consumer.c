@@ -129,7 +129,7 @@ static bool send_oldest(struct consumer *c, uint32_t i, const struct sealed *sea
     count(s, COUNT_CORRUPT, b.corrupt);
     if (b.spans == 0)
         return true; /* an envelope without spans is never sent */
-    if (!c->exporter) {
+    if (!c->exporter || c->lets_go) {
         count(s, COUNT_FAILED, b.spans);
         return true;
     }
@@ -217,7 +217,7 @@ static bool empty_ring(struct consumer *c, uint32_t i, bool dead, uint64_t deadl
         queue_lock();
         queue_done(c->arena, s);
         queue_unlock();
-        if (gives_way(c)) {
+        if (gives_way(c) && !c->lets_go) {
             c->undelivered = true;
             return false;
         }
@@ -265,14 +265,48 @@ static enum consumer_result bury(struct consumer *c, uint32_t i, uint64_t deadli
     }
 }
 
+static bool is_of_dead(const struct consumer *c, uint32_t i)
+{
+    const struct arena *a = c->arena;
+    return arena_slot_live(a, i) && atomic_load(&arena_slot(a, i)->consumer) == c->me &&
+           c->me != consumer_word(i, atomic_load(&arena_slot(a, i)->epoch)) && slot_owner_dead(a, i);
+}
+
+/* While a receiver fails, the dead would keep their places: where each request has a process of its own,
+ * until there is none for the living, whose spans would be lost with them, and for a while after the receiver
+ * is well again. Where they have more than half of them, what they left goes the way of all that the receiver
+ * is sent. */
+static void let_the_dead_go(struct consumer *c)
+{
+    const struct arena *a = c->arena;
+    uint32_t dead = 0;
+    for (uint32_t i = 0; i < a->slots; i++)
+        dead += is_of_dead(c, i);
+    if (dead <= a->slots / 2)
+        return;
+    c->lets_go = true;
+    for (uint32_t i = 0; i < a->slots; i++)
+        if (is_of_dead(c, i) && empty_ring(c, i, true, 0))
+            bury(c, i, 0);
+    c->lets_go = false;
+}
+
+/* What is left stays for now. */
+static enum consumer_result later(struct consumer *c)
+{
+    if (gives_way(c) && !c->keeps && !c->arena->file)
+        let_the_dead_go(c);
+    return CONSUMER_LATER;
+}
+
 enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
 {
     const struct arena *a = c->arena;
     enum consumer_result result = CONSUMER_EMPTY;
     unsigned refusals = 0;
-    if (c->full_only && gives_way(c) && clock_ns(CLOCK_MONOTONIC) < c->resume_ns)
-        return CONSUMER_LATER;
     sweep_adopt(a, c->me);
+    if (c->full_only && gives_way(c) && clock_ns(CLOCK_MONOTONIC) < c->resume_ns)
+        return later(c);
     for (uint32_t i = 0; i < a->slots; i++) {
         if (!arena_slot_live(a, i))
             continue;
@@ -296,8 +330,10 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
                                                      : CONSUMER_EMPTY;
         if (burial > result)
             result = burial;
-        if (burial == CONSUMER_STOPPED || (burial == CONSUMER_LATER && ++refusals == REFUSALS_MOST))
+        if (burial == CONSUMER_STOPPED)
             return burial;
+        if (burial == CONSUMER_LATER && ++refusals == REFUSALS_MOST)
+            return later(c);
         if (dead || own)
             continue;
         if (held(a, i) && result < CONSUMER_FOREIGN)

@@ -20,6 +20,7 @@ struct consumer {
     bool keeps;                   /* what is not delivered now stays, in any arena: it is tried again later */
     bool undelivered;             /* the receiver took no batch that is kept */
     bool paced;         /* a receiver that fails batch after batch is sent one at a time, with pauses */
+    bool lets_go;       /* private: batches count as failed and are not sent */
     unsigned failures;  /* exports in a row that have failed */
     uint64_t resume_ns; /* CLOCK_MONOTONIC; after the last of them: when a full batch is sent again */
     bool impatient;     /* requests of the dead wait for no news of how they died */

@@ -82,17 +82,17 @@ static bool never(void)
 
 static struct consumer consumer;
 
-static void make(void)
+static void make_with(uint32_t slots)
 {
     static const struct exporter_ops ops = {.send = take};
     static const struct config config = {.max_batch = MAX_BATCH, .schedule_delay_ms = 60000};
     static char exporter;
-    arena = (struct arena){.shape = {CELLS, UNITS}, .max_queued = CELLS, .slots = 1};
+    arena = (struct arena){.shape = {CELLS, UNITS}, .max_queued = CELLS, .slots = slots};
     arena.requests_off = (sizeof(struct slot) + 63) / 64 * 64;
     arena.ring_off = arena.requests_off + (uint32_t)(request_table_size() + 63) / 64 * 64;
     arena.slot_size = (arena.ring_off + ring_size(CELLS, UNITS) + 63) / 64 * 64;
     arena.slots_off = (sizeof(struct arena_header) + 63) / 64 * 64;
-    arena.size = arena.slots_off + arena.slot_size;
+    arena.size = arena.slots_off + slots * arena.slot_size;
     arena.header = aligned_alloc(64, arena.size);
     memset(arena.header, 0, arena.size);
     slot = arena_slot(&arena, 0);
@@ -109,6 +109,11 @@ static void make(void)
                                  .stopping = never,
                                  .me = consumer_word(0, 1)};
     atomic_store(&slot->consumer, consumer.me);
+}
+
+static void make(void)
+{
+    make_with(1);
 }
 
 Test(consumer, sends_what_is_there_and_then_full_batches_only)
@@ -296,4 +301,74 @@ Test(consumer, a_flush_waits_for_no_tick)
     consumer.paced = false;
     cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_EMPTY);
     cr_assert_eq(sent, 6);
+}
+
+/* ---- the dead beside it */
+
+enum { PLACES = 8 };
+
+/* Slots 1 to n are of processes that have died, and left a span each; slot 0 is our own again. */
+static void die(uint32_t n)
+{
+    for (uint32_t i = 1; i <= n; i++) {
+        slot = arena_slot(&arena, i);
+        atomic_store(arena_state(&arena, i), (uint64_t)(uint32_t)getpid() << 32 | SLOT_LIVE);
+        atomic_store(&slot->epoch, 1);
+        ring_init(slot_ring(&arena, slot));
+        atomic_store(&arena.header->liveness[i], FUTEX_OWNER_DIED | 1);
+        put(1);
+    }
+    slot = arena_slot(&arena, 0);
+}
+
+static uint32_t places_taken(void)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < PLACES; i++)
+        n += arena_slot_live(&arena, i);
+    return n;
+}
+
+static void fail_thrice(void)
+{
+    make_with(PLACES);
+    consumer.ops = &closed;
+    consumer.paced = true;
+    put(3 * MAX_BATCH);
+    consumer_run(&consumer, 0);
+    sent = 0;
+    consumer.full_only = true; /* within the pause */
+}
+
+Test(consumer, a_failing_receiver_costs_the_living_no_places)
+{
+    fail_thrice();
+    die(PLACES / 2);
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_LATER);
+    cr_assert_eq(places_taken(), 1 + PLACES / 2, "there is room yet, and it may be well again at the tick");
+    die(PLACES / 2 + 1);
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_LATER);
+    cr_assert_eq(places_taken(), 1);
+    cr_assert_eq(sent, 0);
+    cr_assert_eq(atomic_load(&arena.header->former[COUNT_FAILED]), PLACES / 2 + 1);
+}
+
+Test(consumer, at_the_tick_it_is_asked_before_the_dead_are_let_go)
+{
+    fail_thrice();
+    die(PLACES - 1);
+    consumer.full_only = false;
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_LATER);
+    cr_assert_eq(sent, 2);
+    cr_assert_eq(places_taken(), 1);
+    cr_assert_eq(atomic_load(&arena.header->former[COUNT_FAILED]), PLACES - 1);
+}
+
+Test(consumer, a_file_keeps_what_the_dead_left)
+{
+    fail_thrice();
+    arena.file = "/arena";
+    die(PLACES - 1);
+    cr_assert_eq(consumer_run(&consumer, 0), CONSUMER_LATER);
+    cr_assert_eq(places_taken(), PLACES);
 }
