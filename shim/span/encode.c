@@ -64,10 +64,8 @@ static void put_padded(uint8_t *p, size_t v)
     p[2] = (uint8_t)(v >> 14);
 }
 
-static size_t utf8_size(const uint8_t *s, size_t len)
+static size_t size_by_sequences(const uint8_t *s, size_t len)
 {
-    if (utf8_ascii(s, len))
-        return len;
     size_t size = 0;
     for (const uint8_t *end = s + len; s < end;) {
         size_t n = utf8_sequence(s, end);
@@ -75,6 +73,11 @@ static size_t utf8_size(const uint8_t *s, size_t len)
         s += n ? n : 1;
     }
     return size;
+}
+
+static inline __attribute__((always_inline)) size_t utf8_size(const uint8_t *s, size_t len)
+{
+    return utf8_ascii(s, len) ? len : size_by_sequences(s, len);
 }
 
 static uint8_t *put_replaced(uint8_t *p, const uint8_t *s, size_t len)

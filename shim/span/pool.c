@@ -70,6 +70,13 @@ struct span_body *pool_take(struct span **handle)
     return b;
 }
 
+/* Pairs with the swap in pool_enter and pool_end: who has the handle sees the body. */
+void pool_open(struct span_body *b)
+{
+    uint64_t number = atomic_load_explicit(&b->use, memory_order_relaxed) >> STATE_BITS;
+    atomic_store_explicit(&b->use, use_word(number, OPEN), memory_order_release);
+}
+
 static void give_back(struct span_body *b)
 {
     uint32_t index = (uint32_t)(b - atomic_load(&pool)) + 1;

@@ -84,7 +84,7 @@ struct span *span_start_with(const struct span_start *how)
     b->recorded = give_context(b, how);
     if (b->recorded)
         begin_recording(b, how);
-    pool_leave(b);
+    pool_open(b);
     return handle;
 }
 

@@ -46,8 +46,10 @@ struct span_body {
 /* A handle is not an address: it names a place of the pool and how many spans have had that place before, so
  * that one that was ended is known for what it is. All: any thread, any handler.
  *
- * A free place, entered, and its handle; NULL: none is left. */
+ * A free place, entered, and its handle, until pool_open; NULL: none is left. */
 struct span_body *pool_take(struct span **handle);
+/* Leaves it for the first time: nobody has its handle yet. */
+void pool_open(struct span_body *b);
 /* The body, to change it, until pool_leave; NULL when the span has ended or another call is at it. */
 struct span_body *pool_enter(const struct span *handle);
 void pool_leave(struct span_body *b);

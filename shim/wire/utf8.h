@@ -28,7 +28,7 @@ static inline size_t utf8_sequence(const uint8_t *s, const uint8_t *end)
 }
 
 /* Most texts here are short: two words that overlap take the place of a loop over the last bytes. */
-static inline bool utf8_ascii(const uint8_t *s, size_t len)
+static inline __attribute__((always_inline)) bool utf8_ascii(const uint8_t *s, size_t len)
 {
     uint64_t bits = 0, word;
     if (len >= 8) {
@@ -48,10 +48,8 @@ static inline bool utf8_ascii(const uint8_t *s, size_t len)
     return (bits & UINT64_C(0x8080808080808080)) == 0;
 }
 
-static inline bool utf8_valid(const uint8_t *s, size_t len)
+static inline bool utf8_valid_by_sequences(const uint8_t *s, size_t len)
 {
-    if (utf8_ascii(s, len))
-        return true;
     for (const uint8_t *end = s + len; s < end;) {
         size_t n = utf8_sequence(s, end);
         if (n == 0)
@@ -59,6 +57,11 @@ static inline bool utf8_valid(const uint8_t *s, size_t len)
         s += n;
     }
     return true;
+}
+
+static inline __attribute__((always_inline)) bool utf8_valid(const uint8_t *s, size_t len)
+{
+    return utf8_ascii(s, len) || utf8_valid_by_sequences(s, len);
 }
 
 /* The bytes of the first `limit` characters. Whatever is no continuation byte begins one: the encoder judges
