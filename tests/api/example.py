@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """examples/c as its run script builds and runs it: its spans are below the requests'. example.py FORKSPAN LIBRARY"""
 import collections
-import http.client
 import os
 import pathlib
 import re
@@ -13,19 +12,10 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "servers"), str(HERE.parent / "export")]
 
-from harness import Tap, clean_environment, until  # noqa: E402
+from harness import Tap, clean_environment, fetch, until  # noqa: E402
 from sink import Sink, values  # noqa: E402
 
 ROUNDS = 200
-
-
-def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", path)
-    response = connection.getresponse()
-    got = response.status, response.read()
-    connection.close()
-    return got
 
 
 def serve(command, env):
@@ -33,7 +23,7 @@ def serve(command, env):
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
     said = server.stdout.readline()
     port = int(re.search(r":(\d+)/", said).group(1))
-    answers = [get(port, f"/square/{n}") for n in range(ROUNDS)] + [get(port, "/square/x"), get(port, "/")]
+    answers = [fetch(port, path)[:2] for path in (*(f"/square/{n}" for n in range(ROUNDS)), "/square/x", "/")]
     server.send_signal(signal.SIGTERM)
     return answers, said, server.wait(30)
 

@@ -11,7 +11,6 @@ import argparse
 import atexit
 import contextlib
 import gzip
-import http.client
 import os
 import pathlib
 import re
@@ -28,7 +27,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 
-from harness import Gunicorn, Tap, answers, clean_environment, free_port, until  # noqa: E402
+from harness import Gunicorn, Tap, answers, clean_environment, fetch, free_port, until  # noqa: E402
 from receivers import Certificates, Http  # noqa: E402
 
 tap = Tap()
@@ -151,14 +150,10 @@ class Load:
     def ask(self):
         while not self.stop.is_set():
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-                connection.request("GET", self.path)
-                answer = connection.getresponse()
-                body = answer.read()
-                if answer.status != 200 or self.wanted not in body:
-                    self.bad.append(f"{answer.status} {body[:80]}")
+                answer = fetch(self.port, self.path, timeout=20)
+                if answer.status != 200 or self.wanted not in answer.body:
+                    self.bad.append(f"{answer.status} {answer.body[:80]}")
                 self.done += 1
-                connection.close()
                 time.sleep(0.002)
             except OSError as error:
                 self.bad.append(repr(error))

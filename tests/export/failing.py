@@ -8,7 +8,6 @@ OTEL_BSP_SCHEDULE_DELAY is longer than the pause that such a receiver is given.
 """
 import argparse
 import collections
-import http.client
 import json
 import os
 import pathlib
@@ -18,7 +17,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, clean_environment, consumers, until, workspace  # noqa: E402
+from harness import Tap, clean_environment, consumers, fetch, until, workspace  # noqa: E402
 from receivers import Http  # noqa: E402
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: E402
@@ -58,10 +57,7 @@ class Server:
         self.folder = folder
 
     def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", path)
-        connection.getresponse().read()
-        connection.close()
+        fetch(self.port, path)
 
     def arena(self):
         """What `forkspan status` says of it."""

@@ -6,7 +6,6 @@ that speaks TLS, by a thread and by a process of its own: each request of plain 
 """
 import argparse
 import collections
-import http.client
 import os
 import pathlib
 import shutil
@@ -17,7 +16,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 
-from harness import Tap, clean_environment, until  # noqa: E402
+from harness import Tap, clean_environment, fetch, until  # noqa: E402
 from receivers import Certificates, Http  # noqa: E402
 
 tap = Tap()
@@ -42,10 +41,7 @@ def serve(command, env):
         port, _ = map(int, server.stdout.readline().split())
         answered = []
         for i in range(REQUESTS):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            connection.request("GET", f"/ok/{i}", headers={"Connection": "close"})
-            answered.append(connection.getresponse().read())
-            connection.close()
+            answered.append(fetch(port, f"/ok/{i}", {"Connection": "close"}).body)
         os.kill(server.pid, signal.SIGTERM)
         _, errors = server.communicate(timeout=60)
         return set(answered), server.returncode, errors

@@ -26,7 +26,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 from cgroup import NoCgroup, memory_cgroup  # noqa: E402
-from harness import Collector, Tap, attributes, consumers, sent_again, until, workspace  # noqa: E402
+from harness import Collector, Tap, attributes, consumers, fetch_unless_broken, sent_again, until, workspace  # noqa: E402
 from targets import TARGETS  # noqa: E402
 
 LOAD = 3
@@ -45,22 +45,6 @@ class Fatal:
     or_type: str = ""
 
 
-def fetch(port, path, timeout=30):
-    """The status, or None where the connection broke before all of the answer had come."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        response.read()
-        return response.status
-    except TimeoutError:
-        raise  # nobody closed it, nobody answered
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
-
-
 class Load:
     """Requests one after the other from each of some threads; which were answered."""
 
@@ -76,7 +60,7 @@ class Load:
             path = f"/ok/{which}-{n}"
             n += 1
             time.sleep(0.002)  # a load that two cores carry beside the Collector: a full ring drops spans
-            (self.broken if fetch(self.port, path) is None else self.answered).append(path)
+            (self.broken if fetch_unless_broken(self.port, path) is None else self.answered).append(path)
 
     def stop(self):
         self.stopping = True
@@ -141,7 +125,7 @@ def cell(server, name, way, number, rng, group, fatal):
     if way.signal or way.in_cgroup:
         died, pid, status = kill_one(server, way, path, rng, group)
     else:
-        status = fetch(server.port, path)
+        status = getattr(fetch_unless_broken(server.port, path), "status", None)
         died = time.time_ns()
     if status != (way.status or None):
         raise RuntimeError(f"{path} was answered {status}")

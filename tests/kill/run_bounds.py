@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much forkspan takes, and what happens where there is less, as TAP: run_bounds.py WITNESS PREFORK PRELOAD"""
 import collections
-import http.client
 import json
 import os
 import pathlib
@@ -14,7 +13,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 from cgroup import NoCgroup, killed_in, memory_cgroup  # noqa: E402
-from harness import Tap, clean_environment, until, whole_lines  # noqa: E402
+from harness import Tap, clean_environment, fetch, until, whole_lines  # noqa: E402
 
 witness, prefork, preload = map(os.path.abspath, sys.argv[1:4])
 tap = Tap()
@@ -59,11 +58,7 @@ class Server:
         self.port, self.pid = map(int, self.process.stdout.readline().split())
 
     def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", path)
-        body = connection.getresponse().read()
-        connection.close()
-        return int(body)
+        return int(fetch(self.port, path).body)
 
     def stop(self):
         os.killpg(self.process.pid, signal.SIGKILL)

@@ -9,7 +9,6 @@ them once more by `forkspan run` and with FORKSPAN_EXPORT=process.
 """
 import argparse
 import collections
-import http.client
 import os
 import pathlib
 import re
@@ -19,7 +18,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Collector, Tap, attributes, clean_environment, consumers, until, workspace  # noqa: E402
+from harness import Collector, Tap, attributes, clean_environment, consumers, fetch, until, workspace  # noqa: E402
 
 HOW = ("fork", "_Fork", "clone", "raw-clone", "clone3", "double", "thread")
 LEAVE = ("exit", "_exit", "kill", "abort", "exec", "return")
@@ -54,10 +53,7 @@ class Each:
         self.port, self.pid = map(int, self.process.stdout.readline().split())
 
     def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", path)
-        connection.getresponse().read()
-        connection.close()
+        fetch(self.port, path)
 
     def threads(self, wanted):
         """How many it has; one that was joined may be there for a moment."""

@@ -6,7 +6,6 @@ alone, with one line, while tracing goes on in memory.
 """
 import collections
 import fcntl
-import http.client
 import json
 import os
 import pathlib
@@ -22,7 +21,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, attributes, children, clean_environment, commands, free_port, until, whole_lines  # noqa: E402
+from harness import Tap, attributes, children, clean_environment, commands, fetch, free_port, until, whole_lines  # noqa: E402
 
 witness, prefork, preload, command = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -89,11 +88,7 @@ class Server:
         self.port, self.pid = map(int, self.process.stdout.readline().split())
 
     def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", path)
-        body = connection.getresponse().read()
-        connection.close()
-        return body
+        return fetch(self.port, path).body
 
     def hang(self, path):
         """A request that is being served: some worker has read it."""
@@ -286,10 +281,7 @@ def together():
     for round_ in range(20):
         for k, (port, _) in enumerate(ports):
             path = f"/ok/{k}-{round_}"
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            connection.request("GET", path)
-            connection.getresponse().read()
-            connection.close()
+            fetch(port, path)
             wanted.append(path)
     for server in servers[:3]:
         os.killpg(server.pid, signal.SIGKILL)

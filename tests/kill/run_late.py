@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker died in the middle of a request, and its master looks only when it has told the others to stop: the last of
 those waits a while for the news, as TAP. run_late.py PREFORK PRELOAD"""
-import http.client
 import json
 import os
 import pathlib
@@ -12,20 +11,9 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, attributes, clean_environment, children, gone, until, whole_lines  # noqa: E402
+from harness import Tap, attributes, children, clean_environment, fetch_unless_broken, gone, until, whole_lines  # noqa: E402
 
 prefork, preload = map(os.path.abspath, sys.argv[1:3])
-
-
-def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().read()
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
 
 
 def spans(lines):
@@ -42,9 +30,9 @@ for patience, wanted in ((20000, "exit 7"), (400, "_OTHER")):
         process = subprocess.Popen([prefork, "2", "late"], env=env, stdout=subprocess.PIPE, text=True)
         port, master = map(int, process.stdout.readline().split())
         workers = children(master)
-        get(port, "/exit/0")
+        fetch_unless_broken(port, "/exit/0")
         dead = until(lambda: [pid for pid in workers if gone(pid)], "a worker has died")
-        answered = get(port, "/ok/1")
+        answered = fetch_unless_broken(port, "/ok/1")
         process.send_signal(signal.SIGTERM)
         code = process.wait(60)
         process.stdout.close()

@@ -5,7 +5,6 @@ Nothing is lost where no process is left to send, and the host does not notice. 
 with a library that has no command beside it: there spans must be lost.
 """
 import collections
-import http.client
 import json
 import os
 import pathlib
@@ -19,7 +18,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
-from harness import Tap, clean_environment, consumers, until, whole_lines  # noqa: E402
+from harness import Tap, clean_environment, consumers, fetch, until, whole_lines  # noqa: E402
 
 witness, preload, command, exporter = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -187,10 +186,7 @@ class Server:
         self.port, self.pid = map(int, self.process.stdout.readline().split())
 
     def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", path)
-        connection.getresponse().read()
-        connection.close()
+        fetch(self.port, path)
 
     def stop(self):
         self.process.terminate()
@@ -248,9 +244,7 @@ def holds_nothing():
     process = subprocess.Popen([sys.executable, str(HERE / "forking_server.py")], env=env, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, text=True)
     port, _ = map(int, process.stdout.readline().split())
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", "/x")
-    connection.getresponse().read()
+    fetch(port, "/x")
     pid = until(lambda: consumers(folder), "a consumer")[0]
     accepted, _ = silent.accept()
 

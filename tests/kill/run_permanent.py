@@ -5,7 +5,6 @@ The host does not notice the process that sends for it; nothing finished is lost
 nor when that process is. The controls are the same runs with FORKSPAN_EXPORT=thread: there spans must be lost.
 """
 import collections
-import http.client
 import json
 import os
 import pathlib
@@ -20,7 +19,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 from cgroup import NoCgroup, memory_cgroup  # noqa: E402
-from harness import Tap, attributes, children, clean_environment, consumers, gone as ended, until, whole_lines  # noqa: E402
+from harness import Tap, attributes, children, clean_environment, consumers, fetch_unless_broken, gone as ended, until, whole_lines  # noqa: E402
 
 witness, prefork, preload, command = map(os.path.abspath, sys.argv[1:5])
 tap = Tap()
@@ -92,14 +91,8 @@ class Server:
         self.answered, self.stopping, self.threads = [], False, []
 
     def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
+        answer = fetch_unless_broken(self.port, path)
+        return answer and answer.body
 
     def load(self):
         def one(which):

@@ -19,8 +19,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 sys.path.insert(0, str(HERE))
-from harness import Collector, Gunicorn, Tap, attributes, children, commands, gone, sent_again, until, workspace  # noqa: E402
-from matrix import Load, fetch, text_of  # noqa: E402
+from harness import Collector, Gunicorn, Tap, attributes, children, commands, fetch_unless_broken, gone, sent_again, until, workspace  # noqa: E402
+from matrix import Load, text_of  # noqa: E402
 from targets import Printed  # noqa: E402
 
 
@@ -160,7 +160,7 @@ def receiver_down(case, rng):
     server = case.start()
     for n in range(40):
         path = f"/ok/down-{n}"
-        (case.broken if fetch(server.port, path) is None else case.answered).append(path)
+        (case.broken if fetch_unless_broken(server.port, path) is None else case.answered).append(path)
     until(lambda: text_of(case.log).count("kept for later") > before, "it has tried, and keeps what it has", 30)
     time.sleep(case.options.down)  # what is asked for is a time
     case.collector()

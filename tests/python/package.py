@@ -6,7 +6,6 @@ Built as a wheel and installed into a folder of its own, as a user has it.
 import argparse
 import collections
 import difflib
-import http.client
 import logging
 import os
 import pathlib
@@ -20,7 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "servers"), str(HERE.parent / "export")]
 
 import package_wheel  # noqa: E402
-from harness import Gunicorn, Tap, clean_environment, until, workspace  # noqa: E402
+from harness import Gunicorn, Tap, clean_environment, fetch, until, workspace  # noqa: E402
 from sink import Sink, values  # noqa: E402
 
 BY_ENVIRONMENT = """
@@ -175,15 +174,6 @@ def resident():
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
 
-def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", path)
-    response = connection.getresponse()
-    body = response.read()
-    connection.close()
-    return response.status, body
-
-
 def killed(options, site, forkspan):
     """Requests to a server whose workers are killed after each 50: (paths answered, times that each of their spans
     arrived, workers killed, what was wrong)"""
@@ -196,7 +186,7 @@ def killed(options, site, forkspan):
         try:
             paths, dead = [], 0
             for n in range(options.requests):
-                status, pid = get(gunicorn.port, f"/{n}")
+                status, pid, _ = fetch(gunicorn.port, f"/{n}")
                 if status == 200:
                     paths.append(f"/{n}")
                 if n % 50 == 49:

@@ -6,7 +6,6 @@ chain.py --collector BINARY --forkspan COMMAND [--requests N]
 """
 import argparse
 import collections
-import http.client
 import pathlib
 import random
 import re
@@ -14,7 +13,7 @@ import shutil
 import signal
 import sys
 
-from harness import HERE, Collector, Gunicorn, Server, Tap, answers, attributes, free_port, workspace
+from harness import HERE, Collector, Gunicorn, Server, Tap, answers, attributes, fetch, free_port, workspace
 
 UWSGI = "/usr/bin/uwsgi-core"
 
@@ -37,12 +36,8 @@ def uwsgi_http(folder, forkspan, endpoint, env):
 
 
 def ask(port, number, trace, parent):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", f"/chain/{number}", headers={"traceparent": f"00-{trace}-{parent}-01", "Connection": "close"})
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
-    return answer.status == 200 and body == b"%d\n" % number
+    answer = fetch(port, f"/chain/{number}", {"traceparent": f"00-{trace}-{parent}-01", "Connection": "close"})
+    return answer.status == 200 and answer.body == b"%d\n" % number
 
 
 def broken(spans, parent, services):

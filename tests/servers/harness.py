@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the end-to-end tests share: TAP, a Collector, a gunicorn with and without forkspan. Standard library only."""
+import collections
+import http.client
 import json
 import os
 import pathlib
@@ -60,6 +62,30 @@ def answers(port):
         return True
     except OSError:
         return False
+
+
+Answer = collections.namedtuple("Answer", "status body headers")
+
+
+def fetch(port, path, headers=None, timeout=30):
+    """A GET on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET", path, headers=headers or {})
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(), answer.headers)
+    finally:
+        connection.close()
+
+
+def fetch_unless_broken(port, path, timeout=30):
+    """None where the connection broke before all of the answer had come; that nobody closed it, nor answered, is an error."""
+    try:
+        return fetch(port, path, timeout=timeout)
+    except TimeoutError:
+        raise
+    except (OSError, http.client.HTTPException):
+        return None
 
 
 def clean_environment(**more):

@@ -8,7 +8,6 @@ survived and refused. --status: the command that looks, such as one built with t
 import argparse
 import concurrent.futures
 import ctypes
-import http.client
 import json
 import os
 import pathlib
@@ -22,7 +21,7 @@ import socket
 import subprocess
 import time
 
-from harness import HERE, Collector, Gunicorn, Tap, answers, children, clean_environment, free_port, until, workspace
+from harness import HERE, Collector, Gunicorn, Tap, answers, children, clean_environment, fetch, free_port, until, workspace
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--collector", required=True)
@@ -78,11 +77,7 @@ def mappings(arena):
 
 
 def get(port, path, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", path, headers={"Connection": "close", **headers})
-    status = connection.getresponse().status
-    connection.close()
-    return status
+    return fetch(port, path, {"Connection": "close", **headers}).status
 
 
 def load(port, n, path, **headers):

@@ -4,7 +4,6 @@
 Held against the requests sent, gunicorn's processes, and the spans at the Collector.
 """
 import argparse
-import http.client
 import json
 import math
 import os
@@ -15,7 +14,7 @@ import socket
 import subprocess
 import sys
 
-from harness import Collector, Gunicorn, Tap, attributes, clean_environment, until, workspace
+from harness import Collector, Gunicorn, Tap, attributes, clean_environment, fetch, until, workspace
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--collector", required=True)
@@ -30,12 +29,8 @@ SENT = re.compile(r"^forkspan: (\d+) spans exported, (\d+) dropped, (\d+) failed
 
 
 def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", path, headers={"Connection": "close"})
-    answer = connection.getresponse()
-    answer.read()  # or its end is an error to the server
-    pid = answer.getheader("X-Pid")
-    connection.close()
+    answer = fetch(port, path, {"Connection": "close"})
+    pid = answer.headers["X-Pid"]
     return answer.status, pid and int(pid)
 
 
