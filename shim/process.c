@@ -187,8 +187,8 @@ bool process_claim(void)
         uint32_t before = atomic_fetch_add(&self.arena.header->without_slot, 1);
         process_count(COUNT_NO_ROOM, 1);
         if ((before & (before + 1)) == 0) /* the 1st, 2nd, 4th, ...: each request may have a process */
-            log_warn("more processes serve than FORKSPAN_WORKERS (%u), %u by now: what those without a place "
-                     "have not sent is lost when they are killed",
+            log_warn("more processes serve than FORKSPAN_WORKERS (%u), %u times so far: what those without a "
+                     "place have not sent is lost when they are killed",
                      self.arena.slots - CONSUMER_SLOTS, before + 1);
         if (!arena_make_alone(&self.alone, &self.arena) || (i = slot_claim(&self.alone, false)) < 0)
             return false;

@@ -265,36 +265,49 @@ static enum consumer_result bury(struct consumer *c, uint32_t i, uint64_t deadli
     }
 }
 
-static bool is_of_dead(const struct consumer *c, uint32_t i)
+/* Fewer places are free than the dead have. */
+static bool crowded(const struct arena *a)
 {
-    const struct arena *a = c->arena;
-    return arena_slot_live(a, i) && atomic_load(&arena_slot(a, i)->consumer) == c->me &&
-           c->me != consumer_word(i, atomic_load(&arena_slot(a, i)->epoch)) && slot_owner_dead(a, i);
+    uint32_t dead = 0, living = 0;
+    for (uint32_t i = 0; i < a->slots; i++) {
+        if (!arena_slot_live(a, i))
+            continue;
+        if (slot_owner_dead(a, i))
+            dead++;
+        else if (atomic_load(&arena_slot(a, i)->one_shot) == SLOT_HOST)
+            living++;
+    }
+    return 2 * dead + living + CONSUMER_SLOTS > a->slots;
 }
 
 /* While a receiver fails, the dead would keep their places: where each request has a process of its own,
  * until there is none for the living, whose spans would be lost with them, and for a while after the receiver
- * is well again. Where they have more than half of them, what they left goes the way of all that the receiver
- * is sent. */
+ * is well again. So what they left goes the way of all that the receiver is sent. */
 static void let_the_dead_go(struct consumer *c)
 {
     const struct arena *a = c->arena;
-    uint32_t dead = 0;
-    for (uint32_t i = 0; i < a->slots; i++)
-        dead += is_of_dead(c, i);
-    if (dead <= a->slots / 2)
-        return;
+    unsigned gone = 0;
+    if (sweep_other_consumer(a, c->me) == SWEEP_NOBODY) /* to another one the receiver may be kinder */
+        sweep_adopt(a, c->me);
     c->lets_go = true;
-    for (uint32_t i = 0; i < a->slots; i++)
-        if (is_of_dead(c, i) && empty_ring(c, i, true, 0))
+    for (uint32_t i = 0; i < a->slots; i++) {
+        bool other = arena_slot_live(a, i) && atomic_load(&arena_slot(a, i)->consumer) == c->me &&
+                     c->me != consumer_word(i, atomic_load(&arena_slot(a, i)->epoch));
+        if (other && slot_owner_dead(a, i) && empty_ring(c, i, true, 0)) {
             bury(c, i, 0);
+            gone++;
+        }
+    }
     c->lets_go = false;
+    if (gone)
+        log_warn("the receiver fails, and the dead take up the places: what %u of them left is dropped",
+                 gone);
 }
 
 /* What is left stays for now. */
 static enum consumer_result later(struct consumer *c)
 {
-    if (gives_way(c) && !c->keeps && !c->arena->file)
+    if (gives_way(c) && !c->keeps && !c->arena->file && crowded(c->arena))
         let_the_dead_go(c);
     return CONSUMER_LATER;
 }
@@ -304,9 +317,9 @@ enum consumer_result consumer_run(struct consumer *c, uint64_t deadline_ns)
     const struct arena *a = c->arena;
     enum consumer_result result = CONSUMER_EMPTY;
     unsigned refusals = 0;
-    sweep_adopt(a, c->me);
     if (c->full_only && gives_way(c) && clock_ns(CLOCK_MONOTONIC) < c->resume_ns)
         return later(c);
+    sweep_adopt(a, c->me);
     for (uint32_t i = 0; i < a->slots; i++) {
         if (!arena_slot_live(a, i))
             continue;
