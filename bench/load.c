@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * load.c - GET requests at a fixed rate over connections that stay: as many to a server that is a little
  * slower as to one that is not. Of a load that asks again as soon as it is answered, a slower server has
- * more pauses to wake its client from, and pays for them; at an equal rate the client sleeps equally often.
+ * more pauses to wake its client from, and pays for them; at an equal rate the client sleeps about as often.
  *
  * load PORT PATH CONNECTIONS RATE SECONDS    RATE is in requests a second, over all connections
  *
  * A request is due each 1/RATE seconds and goes out on the connection that has been idle longest, late where
- * none is. Prints how many were answered within SECONDS; 1 where an answer is not as long as the first.
+ * none is. Prints how many were answered within SECONDS; 1 where an answer is longer than the first, or not
+ * complete after half a second.
  */
 #include <arpa/inet.h>
 #include <stdbool.h>
@@ -28,6 +29,7 @@ static const uint64_t second = 1000000000;
 static struct {
     int fd;
     size_t have; /* bytes of the answer that it waits for */
+    uint64_t asked_ns;
 } connections[CONNECTIONS_MAX];
 
 static unsigned idle[CONNECTIONS_MAX], idle_first, idle_count; /* a queue in a circle */
@@ -88,12 +90,13 @@ static void becomes_idle(unsigned which)
     idle[(idle_first + idle_count++) % CONNECTIONS_MAX] = which;
 }
 
-static void ask_on_idle(void)
+static void ask_on_idle(uint64_t now)
 {
     unsigned which = idle[idle_first];
     idle_first = (idle_first + 1) % CONNECTIONS_MAX;
     idle_count--;
     connections[which].have = 0;
+    connections[which].asked_ns = now;
     ask(connections[which].fd);
 }
 
@@ -111,16 +114,27 @@ static bool answered(unsigned which)
     return connections[which].have == answer_len;
 }
 
-static unsigned long run(int poller, int timer, double rate, uint64_t duration)
+static void check_waiting(unsigned long count, uint64_t now)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (connections[i].have != answer_len && now > connections[i].asked_ns + second / 2) {
+            fprintf(stderr, "no whole answer within half a second\n");
+            exit(1);
+        }
+}
+
+static unsigned long run(int poller, int timer, unsigned long count, double rate, uint64_t duration)
 {
     unsigned long asked = 0, done = 0;
     uint64_t begin = now_ns(), armed = 0;
     for (;;) {
-        uint64_t elapsed = now_ns() - begin, due = 0;
-        if (elapsed >= duration)
+        uint64_t now = now_ns(), elapsed = now - begin, due = 0;
+        if (elapsed >= duration) {
+            check_waiting(count, now);
             return done;
+        }
         while (idle_count && (due = (uint64_t)((double)asked * (double)second / rate)) <= elapsed) {
-            ask_on_idle();
+            ask_on_idle(now);
             asked++;
         }
         if (idle_count && due != armed) {
@@ -162,11 +176,12 @@ int main(int argc, char **argv)
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
         if (epoll_ctl(poller, EPOLL_CTL_ADD, connections[i].fd, &event) != 0)
             fail("epoll_ctl");
+        connections[i].have = answer_len;
         becomes_idle(i);
     }
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = CONNECTIONS_MAX};
     if (epoll_ctl(poller, EPOLL_CTL_ADD, timer, &event) != 0)
         fail("epoll_ctl");
-    printf("%lu\n", run(poller, timer, rate, (uint64_t)(seconds * (double)second)));
+    printf("%lu\n", run(poller, timer, count, rate, (uint64_t)(seconds * (double)second)));
     return 0;
 }

@@ -266,7 +266,8 @@ def main():
               "without the preload; the control is a second one without it, in the same rounds, with half the range of its "
               "ratios. All threads of all its processes count, exporting too; the client's do not. Where it is asked again as soon as it "
               "has answered, the client falls asleep the more often the longer an answer takes, and waking it is the server's CPU; at a "
-              "fixed rate, half of what the server without the preload answers at most, it sleeps equally often. Instructions are those of "
+              "fixed rate, half of what the server without the preload answers at most, it sleeps about as often with it as without, so "
+              "the mark is set there. Instructions are those of "
               "callgrind, of the call with its way through libc but without the kernel's."]
     if options.report:
         pathlib.Path(options.report).write_text("<!-- SPDX-License-Identifier: Apache-2.0 -->\n" + "\n".join(lines) + "\n")
