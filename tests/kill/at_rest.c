@@ -210,13 +210,14 @@ int main(int argc, char **argv)
 {
     const char *given = getenv("FORKSPAN_SCRIBBLE_SECONDS");
     unsigned seconds = given ? (unsigned)atoi(given) : 4, rounds = 0, in_file = 0, crashes = 0, unsent = 0;
+    const char *file = getenv("FORKSPAN_FILE");
     path = getenv("FORKSPAN_ARENA");
-    if (!path || !getenv("FORKSPAN_FILE"))
+    if (!path || !file)
         return 2;
     seed = argc > 1 ? strtoull(argv[1], NULL, 10) | 1 : clock_ns(CLOCK_REALTIME) | 1;
     printf("1..6\n# seed %llu, %u seconds\n", (unsigned long long)seed, seconds);
     unlink(path);
-    unlink(getenv("FORKSPAN_FILE"));
+    unlink(file);
 
     /* The control: nobody has written over it. */
     run(die_at_work);

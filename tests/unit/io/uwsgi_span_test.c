@@ -29,7 +29,7 @@ static void packet_make(const char *const *vars)
     packet_len = 4;
     memset(packet, 0, 4);
     for (; *vars; vars++) {
-        size_t name = strcspn(*vars, "="), value = strlen(*vars) - name - 1;
+        size_t name = strcspn(*vars, "="), value = (size_t)(strchr(*vars, '\0') - *vars) - name - 1;
         packet[packet_len++] = (uint8_t)name;
         packet[packet_len++] = (uint8_t)(name >> 8);
         memcpy(packet + packet_len, *vars, name);

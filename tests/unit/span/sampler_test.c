@@ -41,7 +41,7 @@ Test(sampler, turned_off_whatever_the_parent_says)
 {
     const struct sampling set = {.off = true}, both = {.off = true, .by_ratio = true, .ratio = 1};
     const struct config *all[] = {&on, &off, &tenth, &parent_on, &parent_off};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         cr_assert(!keeps(all[i], &set, NULL, 0) && !keeps(all[i], &set, "1", 0), "%zu", i);
         cr_assert(!keeps(all[i], &both, NULL, 0) && !keeps(all[i], &both, "1", 0), "%zu", i);
     }
@@ -52,7 +52,7 @@ Test(sampler, a_ratio_is_in_the_place_of_the_root_sampler)
     const struct sampling half = {.by_ratio = true, .ratio = 0.5}, none = {.by_ratio = true},
                           all = {.by_ratio = true, .ratio = 1};
     const struct config *any[] = {&on, &off, &tenth, &parent_on, &parent_off};
-    for (size_t i = 0; i < sizeof any / sizeof *any; i++) {
+    for (size_t i = 0; i < sizeof any / sizeof any[0]; i++) {
         cr_assert(keeps(any[i], &half, NULL, 0.49) && !keeps(any[i], &half, NULL, 0.51), "%zu", i);
         cr_assert(!keeps(any[i], &none, NULL, 0) && keeps(any[i], &all, NULL, 0.999999), "%zu", i);
         /* a parent decides where the configured sampler asks it, and only there */

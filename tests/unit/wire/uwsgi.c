@@ -174,8 +174,8 @@ Test(uwsgi, every_name_we_know)
 Test(uwsgi, largest)
 {
     static char value[65500];
-    memcpy(value, "QUERY_STRING=", 13);
-    memset(value + 13, 'q', sizeof value - 14);
+    char *rest = stpcpy(value, "QUERY_STRING=");
+    memset(rest, 'q', sizeof value - 1 - (size_t)(rest - value));
     const char *const vars[] = {value, NULL};
     packet_make(&packet, 0, vars);
     struct uwsgi u;
