@@ -5,12 +5,15 @@
 #include "tls.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+/* The control that shows what the lock is for: one seal in so many waits for another one to come in. With
+ * each one the two may sleep in step, and write the same. */
 #ifdef FORKSPAN_WITHOUT_QUEUE_LOCK
-#define WITHOUT_LOCK true
+enum { WITHOUT_LOCK = true, ONE_IN = FORKSPAN_WITHOUT_QUEUE_LOCK };
 #else
-#define WITHOUT_LOCK false
+enum { WITHOUT_LOCK = false, ONE_IN = 1 };
 #endif
 
 /* 0 free, 1 held, 2 held and waited for. */
@@ -97,8 +100,8 @@ static void seal(const struct arena *a, struct slot *s, uint32_t max_batch, bool
         }
         if (between(from, at) == 0 || (full_only && n < max_batch))
             break;
-        if (WITHOUT_LOCK)
-            usleep(1000); /* the control that shows what the lock is for: let the other one in here */
+        if (WITHOUT_LOCK && rand() % ONE_IN == 0)
+            usleep(1000);
         s->sealed[(first + count) % SEALED_MAX] = (struct sealed){from, at};
         atomic_store(&s->sealed_count, ++count);
         if (found == RING_END || found == RING_UNFINISHED)
