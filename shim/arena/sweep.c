@@ -105,6 +105,20 @@ bool sweep_orphaned(const struct arena *a, bool *many)
     return found || *many;
 }
 
+bool sweep_crowded(const struct arena *a)
+{
+    uint32_t dead = 0, living = 0;
+    for (uint32_t i = 0; i < a->slots; i++) {
+        if (!arena_slot_live(a, i))
+            continue;
+        if (slot_owner_dead(a, i))
+            dead++;
+        else if (atomic_load(&arena_slot(a, i)->one_shot) == SLOT_HOST)
+            living++;
+    }
+    return 2 * dead + living + CONSUMER_SLOTS > a->slots;
+}
+
 bool sweep_alive(const struct arena *a)
 {
     for (uint32_t i = 0; i < a->slots; i++)

@@ -22,6 +22,8 @@ bool sweep_orphaned(const struct arena *a, bool *many);
 /* Something unsent lies in the ring of a process that is dead or on its way out. (What a process that came
  * meanwhile has queued is its own business.) */
 bool sweep_left_behind(const struct arena *a);
+/* The dead, whoever empties their rings, have more places than are free for the host's processes. */
+bool sweep_crowded(const struct arena *a);
 /* A process of the host that has a slot lives. */
 bool sweep_alive(const struct arena *a);
 /* Gives back the slots of the dead that hold nothing and are no live consumer's: in an arena full of them a

@@ -265,21 +265,6 @@ static enum consumer_result bury(struct consumer *c, uint32_t i, uint64_t deadli
     }
 }
 
-/* Fewer places are free than the dead have. */
-static bool crowded(const struct arena *a)
-{
-    uint32_t dead = 0, living = 0;
-    for (uint32_t i = 0; i < a->slots; i++) {
-        if (!arena_slot_live(a, i))
-            continue;
-        if (slot_owner_dead(a, i))
-            dead++;
-        else if (atomic_load(&arena_slot(a, i)->one_shot) == SLOT_HOST)
-            living++;
-    }
-    return 2 * dead + living + CONSUMER_SLOTS > a->slots;
-}
-
 /* While a receiver fails, the dead would keep their places: where each request has a process of its own,
  * until there is none for the living, whose spans would be lost with them, and for a while after the receiver
  * is well again. So what they left goes the way of all that the receiver is sent. */
@@ -307,7 +292,7 @@ static void let_the_dead_go(struct consumer *c)
 /* What is left stays for now. */
 static enum consumer_result later(struct consumer *c)
 {
-    if (gives_way(c) && !c->keeps && !c->arena->file && crowded(c->arena))
+    if (gives_way(c) && !c->keeps && !c->arena->file && sweep_crowded(c->arena))
         let_the_dead_go(c);
     return CONSUMER_LATER;
 }
